@@ -1,0 +1,3 @@
+//! Sources.
+pub mod archive;
+pub mod reader;
