@@ -12,7 +12,20 @@
 //! number. To add an aggregate: a variant of [`Function`], its types in [`Aggregate::new`], an accumulator in a file of its
 //! own, and a line in the property test that all share.
 
+mod bytes;
+mod count;
+mod exact_sum;
+mod function;
+mod groups;
+mod limbs;
+mod min_max;
+mod numbers;
+mod sum;
+mod values;
+
 use arrow::array::{ArrayRef, BooleanArray};
+
+pub use function::{Aggregate, Function};
 
 /// Where the rows of an update stand among all rows: what `first_value`, `last_value`, `arg_min` and `arg_max` order by.
 ///
@@ -67,4 +80,35 @@ pub trait Accumulator: Send {
     fn evaluate(&self, groups: &[u32]) -> ArrayRef;
     /// Bytes held, about.
     fn memory_bytes(&self) -> usize;
+}
+
+/// Why an aggregate can't be built or a state can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AggregateError {
+    /// A function was applied to types that it doesn't take.
+    #[error("{function} of ({given}) doesn't exist: it takes {takes}")]
+    ArgumentTypes {
+        /// The function's name.
+        function: &'static str,
+        /// What it takes, and how to get there.
+        takes: &'static str,
+        /// The types it was given, separated by commas.
+        given: String,
+    },
+    /// A function's parameter is out of range.
+    #[error("{function} {detail}")]
+    Parameter {
+        /// The function's name.
+        function: &'static str,
+        /// What it takes instead.
+        detail: String,
+    },
+    /// A serialised state is damaged.
+    #[error("a state of {aggregate} is damaged: {detail}")]
+    Damaged {
+        /// The aggregate's name.
+        aggregate: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
 }

@@ -5,3 +5,6 @@
 
 pub mod aggregate;
 pub mod source;
+pub mod window;
+pub mod rows;
+pub mod sink;

@@ -1,3 +1,397 @@
-//! Sources.
+//! Sources: records in, rows out; where a row is accepted, late or rejected, and where watermarks come from.
+//!
+//! ```text
+//!                                            ┌─▶ rows      accepted: columns of the schema, metadata, event time
+//!   SplitReader ─▶ record ─▶ decode ─▶ when? ├─▶ late      behind its split's watermark
+//!    (reader)               (schemas)        ├─▶ rejected  undecodable, or its event time impossible
+//!                                            └─▶ reports   the lowest watermark of the splits, a tick
+//! ```
+//!
+//! Each record takes exactly one of the first three ways: read = accepted + late + rejected. Which one depends on the bytes of its
+//! own split alone, read in offset order: neither ticks nor workers nor other splits change it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use thalweg_engine::control::{Control, JobError};
+use thalweg_engine::gate::{Gate, InFlight};
+use thalweg_engine::tick::{TickClock, TickLimits};
+use thalweg_engine::watermark::{BEGINNING, END, EventTime, Reports, WatermarkReport};
+use thalweg_engine::{BatchStream, Batches, Out, Scope, Tick};
+use thalweg_schemas::{Decoder, Format, Reason, Rejection, Schema};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
+
 pub mod archive;
+pub mod counters;
 pub mod reader;
+pub mod refused;
+mod rows;
+
+pub use counters::{SourceCounters, SplitGauge};
+pub use reader::{Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader};
+pub use rows::MetadataColumn;
+
+use refused::RefusedRows;
+use rows::RowColumns;
+
+/// How long a source with nothing to read waits before it looks again.
+const IDLE: Duration = Duration::from_millis(10);
+/// Records and payload bytes of one batch.
+const BATCH_RECORDS_MAX: usize = 8192;
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Where event time comes from, and what of it is acceptable. Lengths in microseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTimeConfig {
+    /// The schema's field, by index; `None`: the record's own timestamp.
+    pub field: Option<usize>,
+    /// How far rows of a split may lie behind the highest event time seen in it.
+    pub lateness_us: i64,
+    /// How far a row's event time may lie past its record's timestamp.
+    pub max_ahead_us: i64,
+}
+
+/// A source.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Its name in the pipeline.
+    pub name: String,
+    /// Its number among the job's sources.
+    pub number: u32,
+    /// What the payloads are.
+    pub format: Format,
+    /// What a row must be.
+    pub schema: Arc<Schema>,
+    /// The schema's fields that become columns, by index, in this order; the event time field is among them.
+    pub fields: Vec<usize>,
+    /// Metadata columns, which follow the fields.
+    pub metadata: Vec<MetadataColumn>,
+    /// Event time.
+    pub event_time: EventTimeConfig,
+    /// Whether rows carry the hidden columns of their split and offset.
+    pub order: bool,
+    /// How much goes into a tick.
+    pub limits: TickLimits,
+}
+
+impl SourceConfig {
+    /// The columns of the rows: fields, metadata, `__time`, and where wanted `__split` and `__offset`.
+    pub fn columns(&self) -> SchemaRef {
+        rows::schema(self)
+    }
+}
+
+/// What a source needs to know of its job.
+#[derive(Clone)]
+pub struct SourceJob {
+    /// Stops and errors.
+    pub control: Control,
+    /// How far it may run ahead.
+    pub gate: Gate,
+    /// The ticks of all sources.
+    pub clock: TickClock,
+    /// What it has done, for all workers of the process.
+    pub counters: Arc<SourceCounters>,
+}
+
+/// What comes out of a source.
+pub struct SourceStreams<'scope> {
+    /// Accepted rows.
+    pub rows: BatchStream<'scope>,
+    /// Late rows, as [`refused::schema`].
+    pub late: BatchStream<'scope>,
+    /// Rejected rows, as [`refused::schema`].
+    pub rejected: BatchStream<'scope>,
+    /// Watermarks.
+    pub reports: Reports<'scope>,
+}
+
+/// Reads this worker's splits into `scope`.
+pub fn source<'scope>(
+    scope: Scope<'scope>,
+    config: SourceConfig,
+    reader: Box<dyn SplitReader>,
+    job: SourceJob,
+) -> SourceStreams<'scope> {
+    let mut builder = OperatorBuilder::new(format!("{}: source", config.name), scope);
+    let (rows_out, rows) = builder.new_output();
+    let (late_out, late) = builder.new_output();
+    let (rejected_out, rejected) = builder.new_output();
+    let (reports_out, reports) = builder.new_output();
+    let mut rows_out = OutputBuilder::<_, Out>::from(rows_out);
+    let mut late_out = OutputBuilder::<_, Out>::from(late_out);
+    let mut rejected_out = OutputBuilder::<_, Out>::from(rejected_out);
+    let mut reports_out =
+        OutputBuilder::<_, CapacityContainerBuilder<Vec<WatermarkReport>>>::from(reports_out);
+    let activator = scope.activator_for(builder.operator_info().address);
+    job.gate.wake(scope.activator_for(builder.operator_info().address));
+    let worker = scope.index() as u32;
+    builder.build(move |capabilities| {
+        let mut state = SourceState::new(config, reader, job, worker, activator);
+        let mut capabilities = capabilities;
+        move |_| {
+            if capabilities.is_empty() {
+                return;
+            }
+            let step = state.step();
+            let give = |output: &mut OutputBuilder<Tick, Out>, at: &Capability<Tick>, batch: Option<RecordBatch>| {
+                if let Some(batch) = batch {
+                    output.activate().session(at).give_container(&mut Batches::one(batch));
+                }
+            };
+            give(&mut rows_out, &capabilities[0], step.rows);
+            give(&mut late_out, &capabilities[1], step.late);
+            give(&mut rejected_out, &capabilities[2], step.rejected);
+            if let Some(report) = step.report {
+                reports_out.activate().session(&capabilities[3]).give(report);
+            }
+            match step.next {
+                Next::Stay => {}
+                Next::Tick(tick) => capabilities.iter_mut().for_each(|cap| cap.downgrade(&tick)),
+                Next::End => capabilities.clear(),
+            }
+        }
+    });
+    SourceStreams { rows, late, rejected, reports }
+}
+
+struct SplitState {
+    number: u32,
+    highest: Option<EventTime>,
+    ended: bool,
+}
+
+/// What one activation of the source gives out.
+struct Step {
+    rows: Option<RecordBatch>,
+    late: Option<RecordBatch>,
+    rejected: Option<RecordBatch>,
+    report: Option<WatermarkReport>,
+    next: Next,
+}
+
+enum Next {
+    Stay,
+    Tick(Tick),
+    End,
+}
+
+impl Step {
+    fn only(next: Next) -> Self {
+        Step { rows: None, late: None, rejected: None, report: None, next }
+    }
+}
+
+struct SourceState {
+    config: SourceConfig,
+    reader: Box<dyn SplitReader>,
+    job: SourceJob,
+    worker: u32,
+    activator: Activator,
+    decoder: Decoder,
+    columns: RowColumns,
+    late: RefusedRows,
+    rejected: RefusedRows,
+    splits: Vec<SplitState>,
+    in_flight: InFlight,
+    tick: Tick,
+    tick_rows: usize,
+    tick_bytes: usize,
+    tick_opened: Instant,
+    reported: Option<EventTime>,
+}
+
+impl SourceState {
+    fn new(
+        config: SourceConfig,
+        reader: Box<dyn SplitReader>,
+        job: SourceJob,
+        worker: u32,
+        activator: Activator,
+    ) -> Self {
+        let splits = reader
+            .splits()
+            .iter()
+            .map(|split| SplitState { number: split.number, highest: None, ended: false })
+            .collect();
+        SourceState {
+            decoder: Decoder::new(config.format, &config.schema, &config.fields),
+            columns: RowColumns::new(&config, reader.splits()),
+            late: RefusedRows::new(&config.name, reader.splits()),
+            rejected: RefusedRows::new(&config.name, reader.splits()),
+            in_flight: InFlight::new(job.gate.clone(), config.limits),
+            tick: 0,
+            tick_rows: 0,
+            tick_bytes: 0,
+            tick_opened: Instant::now(),
+            reported: None,
+            splits,
+            config,
+            reader,
+            job,
+            worker,
+            activator,
+        }
+    }
+
+    fn step(&mut self) -> Step {
+        if self.job.control.stopping() {
+            return Step::only(Next::End);
+        }
+        if !self.in_flight.may_read() {
+            // The gate wakes this source when the sinks have gone on.
+            return Step::only(Next::Stay);
+        }
+        match self.read() {
+            Ok(step) => step,
+            Err(error) => {
+                self.job.control.fail(error);
+                Step::only(Next::End)
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Step, JobError> {
+        let progress = self.read_batch()?;
+        for split in &progress.ended {
+            self.splits[*split].ended = true;
+            self.job.counters.split(self.splits[*split].number).set(END);
+        }
+        self.tick_rows += progress.records;
+        self.tick_bytes += progress.bytes;
+        let ended = self.splits.iter().all(|split| split.ended);
+        let limits = self.config.limits;
+        let full = self.tick_rows >= limits.rows_max
+            || self.tick_bytes >= limits.bytes_max
+            || (self.tick_rows > 0 && (progress.records == 0 || self.tick_opened.elapsed() >= limits.age_max));
+        let mut step = Step {
+            rows: self.columns.finish(&mut self.decoder)?,
+            late: self.late.finish()?,
+            rejected: self.rejected.finish()?,
+            report: None,
+            next: Next::Stay,
+        };
+        if ended {
+            step.report = Some(self.report());
+            step.next = Next::End;
+        } else if full {
+            let report = self.report();
+            step.report = (self.reported.replace(report.watermark) != Some(report.watermark)).then_some(report);
+            step.next = Next::Tick(self.close_tick());
+        } else if progress.records == 0 && self.job.clock.highest() > self.tick {
+            // Nothing to say: don't hold back the ticks of those that have.
+            step.next = Next::Tick(self.open_tick(self.job.clock.highest()));
+        }
+        if progress.records > 0 { self.activator.activate() } else { self.activator.activate_after(IDLE) }
+        Ok(step)
+    }
+
+    fn read_batch(&mut self) -> Result<ReadProgress, SourceError> {
+        let mut order: Vec<usize> = (0..self.splits.len()).filter(|split| !self.splits[*split].ended).collect();
+        order.sort_by_key(|split| self.splits[*split].highest);
+        let request = ReadRequest {
+            bytes_max: BATCH_BYTES_MAX.min(self.config.limits.bytes_max),
+            records_max: BATCH_RECORDS_MAX.min(self.config.limits.rows_max),
+            wait: Duration::ZERO,
+            order: &order,
+        };
+        let SourceState { reader, splits, decoder, columns, late, rejected, config, .. } = self;
+        let (mut accepted_rows, mut late_rows, mut rejected_rows) = (0, 0, 0);
+        let progress = reader.read(request, &mut |record| {
+            let split = &mut splits[record.split];
+            match accept(&config.event_time, split.highest, decoder, &record) {
+                Verdict::Accepted(time) => {
+                    split.highest = split.highest.max(Some(time));
+                    columns.push(&record, split.number, time);
+                    accepted_rows += 1;
+                }
+                Verdict::Late(detail) => {
+                    let field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
+                    late.push(&record, refused::LATE, field, &detail);
+                    late_rows += 1;
+                }
+                Verdict::Rejected(rejection) => {
+                    let Rejection { reason, field, detail } = rejection;
+                    rejected.push(&record, reason.as_str(), field.as_deref(), &detail);
+                    rejected_rows += 1;
+                }
+            }
+        })?;
+        self.job.counters.add(progress.bytes as u64, accepted_rows, late_rows, rejected_rows);
+        for split in self.splits.iter().filter(|split| !split.ended) {
+            self.job.counters.split(split.number).set(self.watermark(split));
+        }
+        Ok(progress)
+    }
+
+    fn watermark(&self, split: &SplitState) -> EventTime {
+        match split {
+            SplitState { ended: true, .. } => END,
+            SplitState { highest: Some(highest), .. } => highest.saturating_sub(self.config.event_time.lateness_us),
+            SplitState { highest: None, .. } => BEGINNING,
+        }
+    }
+
+    fn report(&self) -> WatermarkReport {
+        let lowest = self.splits.iter().map(|split| (self.watermark(split), split.number)).min();
+        let (watermark, split) = lowest.unwrap_or((END, 0));
+        WatermarkReport { source: self.config.number, worker: self.worker, watermark, split }
+    }
+
+    fn close_tick(&mut self) -> Tick {
+        self.in_flight.close(self.tick, self.tick_bytes);
+        self.open_tick(self.job.clock.after(self.tick))
+    }
+
+    fn open_tick(&mut self, tick: Tick) -> Tick {
+        (self.tick, self.tick_rows, self.tick_bytes) = (tick, 0, 0);
+        self.tick_opened = Instant::now();
+        tick
+    }
+}
+
+enum Verdict {
+    Accepted(EventTime),
+    Late(String),
+    Rejected(Rejection),
+}
+
+// Where lateness is decided. A row that is not accepted leaves nothing in the decoder.
+#[inline]
+fn accept(
+    config: &EventTimeConfig,
+    highest: Option<EventTime>,
+    decoder: &mut Decoder,
+    record: &Record<'_>,
+) -> Verdict {
+    if let Err(rejection) = decoder.push(record.value) {
+        return Verdict::Rejected(rejection);
+    }
+    let time = match config.field {
+        Some(field) => decoder.last_timestamp(field),
+        None => record.timestamp_us,
+    };
+    let Some(time) = time else {
+        decoder.pop();
+        return Verdict::Rejected(refused::event_time_missing());
+    };
+    if let Some(stamp) = record.timestamp_us
+        && time > stamp.saturating_add(config.max_ahead_us)
+    {
+        decoder.pop();
+        return Verdict::Rejected(refused::event_time_ahead(time, stamp));
+    }
+    match highest.map(|highest| highest.saturating_sub(config.lateness_us)) {
+        Some(watermark) if time < watermark => {
+            decoder.pop();
+            Verdict::Late(refused::late(time, watermark))
+        }
+        _ => Verdict::Accepted(time),
+    }
+}

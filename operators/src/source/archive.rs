@@ -1,1 +1,179 @@
-//! Archives.
+//! The archive: a topic recorded as Parquet files in a folder, and read back as if it were the topic.
+//!
+//! A backtest must give the rows that the live job gave, so an archive keeps what Kafka kept: partition, offset, timestamp,
+//! key, value and headers, byte for byte. [`ArchiveWriter`] writes one partition to a file; the reader also takes what other
+//! tools wrote, as long as each partition's offsets ascend in the order of the files and rows.
+//!
+//! ```text
+//!   folder ──▶ ArchiveConfig::resolve ──▶ ArchivePlan ──▶ reader(worker, workers) ──▶ SplitReader::read ──▶ Record
+//!              footers only: which           splits,          its splits; one decoded
+//!              partitions, first offsets     rows each        batch of each in memory
+//! ```
+//!
+//! | column | type here | also read |
+//! |---|---|---|
+//! | `partition` | Int32 | any integer |
+//! | `offset` | Int64 | any integer |
+//! | `timestamp` | Timestamp(ms, UTC) | any unit, no zone (taken as UTC), plain integers (taken as ms); nulls; may be missing |
+//! | `key` | Binary, nulls | text, fixed size; may be missing |
+//! | `value` | Binary, nulls are tombstones | text, fixed size |
+//! | `headers` | List<Struct<key Utf8, value Binary>>, nulls | a map; may be missing |
+
+mod columns;
+mod inspect;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::inspect::ArchiveFile;
+pub use self::reader::ArchiveReader;
+pub use self::writer::{
+    ArchiveCompression, ArchiveOptions, ArchiveSummary, ArchiveWriteError, ArchiveWriter,
+};
+use super::reader::{SourceError, SplitInfo};
+
+/// Where an archive lies and how to read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveConfig {
+    /// The source's name in the pipeline, for messages.
+    pub source_name: String,
+    /// The folder, searched with its subfolders for files ending in `.parquet`; or one such file.
+    pub path: PathBuf,
+    /// What its records say their topic is; `None`: the folder's name (of a single file: its folder's).
+    pub topic: Option<String>,
+    /// Whether records come with their headers. Off, the column is not decoded.
+    pub headers: bool,
+}
+
+/// A file's share of a split.
+#[derive(Debug, Clone)]
+struct Part {
+    /// Index into the plan's files.
+    file: usize,
+    first_offset: i64,
+    rows: u64,
+    /// Row groups that may hold rows of the split, ascending.
+    groups: Vec<usize>,
+    /// The file holds other partitions too, so that rows must be looked at one by one.
+    mixed: bool,
+}
+
+/// What an archive holds: its files' footers have been read, its rows not.
+#[derive(Debug, Clone)]
+pub struct ArchivePlan {
+    files: Arc<Vec<ArchiveFile>>,
+    splits: Vec<SplitInfo>,
+    /// Of each split, in the order of their first offsets.
+    parts: Vec<Vec<Part>>,
+    headers: bool,
+}
+
+impl ArchiveConfig {
+    /// Lists the archive's files and finds out which partitions they hold, and from which offset on.
+    ///
+    /// # Errors
+    /// [`SourceError::Io`] where a file can't be read or is damaged, [`SourceError::NotAnArchive`] where there are none, a
+    /// column is missing or of a type that can't be meant, or a file's name contradicts its rows.
+    pub fn resolve(&self) -> Result<ArchivePlan, SourceError> {
+        let paths = inspect::list(&self.path)?;
+        if paths.is_empty() {
+            return Err(not_an_archive(&self.path, "the folder holds no file ending in .parquet"));
+        }
+        let files = paths.iter().map(|path| ArchiveFile::open(path)).collect::<Result<Vec<_>, _>>()?;
+
+        let mut parts: Vec<(i32, Part)> = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            let contents = file.contents()?;
+            let mixed = contents.len() > 1;
+            parts.extend(contents.into_iter().map(|content| {
+                let inspect::Content { partition, first_offset, rows, groups } = content;
+                (partition, Part { file: index, first_offset, rows, groups, mixed })
+            }));
+        }
+        parts.sort_by_key(|(partition, part)| (*partition, part.first_offset, part.file));
+
+        let topic: Arc<str> = self.topic_name().into();
+        let mut plan = ArchivePlan {
+            files: Arc::new(files),
+            splits: Vec::new(),
+            parts: Vec::new(),
+            headers: self.headers,
+        };
+        for (partition, part) in parts {
+            if plan.splits.last().is_none_or(|split| split.partition != partition) {
+                let number = u32::try_from(plan.splits.len()).expect("invariant: partitions are i32");
+                plan.splits.push(SplitInfo {
+                    topic: topic.clone(),
+                    partition,
+                    number,
+                    records_ahead: Some(0),
+                });
+                plan.parts.push(Vec::new());
+            }
+            let last = plan.splits.len() - 1;
+            plan.splits[last].records_ahead = plan.splits[last].records_ahead.map(|rows| rows + part.rows);
+            plan.parts[last].push(part);
+        }
+        Ok(plan)
+    }
+
+    fn topic_name(&self) -> String {
+        if let Some(topic) = &self.topic {
+            return topic.clone();
+        }
+        let absolute = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let folder = if absolute.is_file() { absolute.parent() } else { Some(absolute.as_path()) };
+        folder
+            .and_then(Path::file_name)
+            .map_or_else(|| self.source_name.clone(), |name| name.to_string_lossy().into_owned())
+    }
+}
+
+impl ArchivePlan {
+    /// All splits, one a partition, ascending; of all workers.
+    pub fn splits(&self) -> &[SplitInfo] {
+        &self.splits
+    }
+
+    /// Rows in all splits.
+    pub fn rows(&self) -> u64 {
+        self.splits.iter().filter_map(|split| split.records_ahead).sum()
+    }
+
+    /// Files of the archive.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The reader of one worker's splits: those whose number leaves `worker` when divided by `workers`.
+    ///
+    /// # Errors
+    /// None today: files are opened when they are read. It stays fallible for archives that are not on a disk.
+    ///
+    /// # Panics
+    /// When `workers` is zero.
+    pub fn reader(&self, worker: usize, workers: usize) -> Result<ArchiveReader, SourceError> {
+        let mine = |split: &&SplitInfo| split.number as usize % workers == worker;
+        let splits: Vec<SplitInfo> = self.splits.iter().filter(mine).cloned().collect();
+        let parts = splits.iter().map(|split| self.parts[split.number as usize].clone()).collect();
+        Ok(ArchiveReader::new(self.files.clone(), splits, parts, self.headers))
+    }
+}
+
+fn not_an_archive(path: &Path, detail: impl Into<String>) -> SourceError {
+    SourceError::NotAnArchive { path: path.display().to_string(), detail: detail.into() }
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> SourceError {
+    SourceError::Io { path: path.display().to_string(), source }
+}
+
+/// A file that is no Parquet, or was cut short or changed.
+fn damaged(path: &Path, cause: &dyn std::fmt::Display) -> SourceError {
+    let text = format!("the Parquet file is damaged or cut short: {cause}; write or copy it again");
+    unreadable(path, std::io::Error::new(std::io::ErrorKind::InvalidData, text))
+}

@@ -1,0 +1,313 @@
+//! Parquet files in hive folders: `<sink>/window_date=2026-01-15/part-….parquet`.
+//!
+//! ```text
+//!   rows ─▶ buffer of their partition ─▶ full, or old, or the end ─▶ sort ─▶ .part-….inprogress ─▶ rename ─▶ part-….parquet
+//! ```
+//!
+//! A reader sees a whole file or none. Rows are sorted inside a file; which rows share a file depends on the workers and on
+//! time, and is nothing to rely on.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::{Sink, SinkCounters, SinkError};
+
+/// A Parquet sink.
+#[derive(Debug, Clone)]
+pub struct ParquetConfig {
+    /// The sink's name.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Columns that become folders, outermost first; they leave the files.
+    pub partition_by: Vec<String>,
+    /// Columns to sort a file's rows by; all others follow, so that the order is total.
+    pub sort_by: Vec<String>,
+    /// About how large a file gets. Memory may cut it short: see `buffer_bytes_max`.
+    pub file_bytes_target: usize,
+    /// Bytes of rows (uncompressed) that a worker holds back for this sink, at most.
+    pub buffer_bytes_max: usize,
+    /// How long rows may wait for their file to be completed while a job runs.
+    pub file_age_max: Duration,
+}
+
+impl ParquetConfig {
+    /// A sink with the usual sizes: files of 128 MiB, 128 MiB of buffer, a minute's age.
+    pub fn new(name: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
+        ParquetConfig {
+            name: name.into(),
+            folder: folder.into(),
+            partition_by: Vec::new(),
+            sort_by: Vec::new(),
+            file_bytes_target: 128 << 20,
+            buffer_bytes_max: 128 << 20,
+            file_age_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The batch without hidden columns, those whose names begin with two underscores.
+pub(super) fn visible(batch: &RecordBatch) -> RecordBatch {
+    let keep: Vec<usize> = (0..batch.num_columns())
+        .filter(|at| !batch.schema_ref().field(*at).name().starts_with("__"))
+        .collect();
+    batch.project(&keep).expect("invariant: the indexes are the batch's own")
+}
+
+/// A worker's part of a Parquet sink.
+pub struct ParquetSink {
+    config: ParquetConfig,
+    /// Tells apart the files of workers and of runs.
+    file_prefix: String,
+    files: u64,
+    partitions: BTreeMap<PathBuf, Buffer>,
+    buffered: usize,
+    /// Bytes on disk for a byte of rows, as seen in the files so far.
+    shrinks_to: f64,
+    counters: Arc<SinkCounters>,
+}
+
+struct Buffer {
+    batches: Vec<RecordBatch>,
+    bytes: usize,
+    since: Instant,
+}
+
+impl ParquetSink {
+    /// `run` tells this run's files from an earlier one's in the same folder.
+    pub fn new(config: ParquetConfig, run: &str, worker: usize, counters: Arc<SinkCounters>) -> Self {
+        ParquetSink {
+            config,
+            file_prefix: format!("part-{run}-{worker:03}"),
+            files: 0,
+            partitions: BTreeMap::new(),
+            buffered: 0,
+            shrinks_to: 0.2,
+            counters,
+        }
+    }
+
+    fn buffer(&mut self, folder: PathBuf, batch: RecordBatch) -> Result<(), SinkError> {
+        let bytes = batch.get_array_memory_size();
+        let buffer = self.partitions.entry(folder.clone()).or_insert_with(|| Buffer {
+            batches: Vec::new(),
+            bytes: 0,
+            since: Instant::now(),
+        });
+        buffer.batches.push(batch);
+        buffer.bytes += bytes;
+        self.buffered += bytes;
+        if buffer.bytes as f64 * self.shrinks_to >= self.config.file_bytes_target as f64 {
+            self.publish(&folder)?;
+        }
+        while self.buffered > self.config.buffer_bytes_max {
+            let largest = self.partitions.iter().max_by_key(|(_, buffer)| buffer.bytes);
+            let Some(folder) = largest.map(|(folder, _)| folder.clone()) else { break };
+            self.publish(&folder)?;
+        }
+        Ok(())
+    }
+
+    // Sorts and writes the rows of a partition as one file.
+    fn publish(&mut self, folder: &Path) -> Result<(), SinkError> {
+        let Some(buffer) = self.partitions.remove(folder) else { return Ok(()) };
+        self.buffered -= buffer.bytes;
+        let sorted = self.sorted(&buffer.batches)?;
+        let name = format!("{}-{:06}.parquet", self.file_prefix, self.files);
+        let (unfinished, finished) = (folder.join(format!(".{name}.inprogress")), folder.join(&name));
+        fs::create_dir_all(folder).map_err(|error| self.io(folder, error))?;
+        let file = File::create(&unfinished).map_err(|error| self.io(&unfinished, error))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(1 << 17))
+            .build();
+        let written = ArrowWriter::try_new(&file, sorted.schema(), Some(properties)).and_then(|mut writer| {
+            writer.write(&sorted)?;
+            writer.close()
+        });
+        written.map_err(|error| self.format(error))?;
+        let bytes = file.metadata().map_err(|error| self.io(&unfinished, error))?.len();
+        fs::rename(&unfinished, &finished).map_err(|error| self.io(&finished, error))?;
+        self.files += 1;
+        self.shrinks_to = (bytes as f64 / buffer.bytes.max(1) as f64).clamp(0.01, 1.0);
+        self.counters.add(sorted.num_rows() as u64, 1, bytes);
+        Ok(())
+    }
+
+    fn sorted(&self, batches: &[RecordBatch]) -> Result<RecordBatch, SinkError> {
+        let all = concat_batches(batches[0].schema_ref(), batches).map_err(|error| self.format(error))?;
+        let named = self.config.sort_by.iter().filter_map(|name| all.schema_ref().index_of(name).ok());
+        let mut order: Vec<usize> = named.collect();
+        order.extend((0..all.num_columns()).filter(|at| !self.config.sort_by.contains(all.schema_ref().field(*at).name())));
+        // Lists have no order of their own here; what stands before them orders all but equal rows.
+        let columns: Vec<SortColumn> = order
+            .into_iter()
+            .map(|at| Arc::clone(all.column(at)))
+            .filter(|column| !column.data_type().is_nested())
+            .map(|values| SortColumn { values, options: None })
+            .collect();
+        if columns.is_empty() {
+            return Ok(all);
+        }
+        lexsort_to_indices(&columns, None)
+            .and_then(|rows| take_record_batch(&all, &rows))
+            .map_err(|error| self.format(error))
+    }
+
+    // Deals a batch to its folders: `column=value/…`.
+    fn dealt(&self, batch: &RecordBatch) -> Result<Vec<(PathBuf, RecordBatch)>, SinkError> {
+        if self.config.partition_by.is_empty() {
+            return Ok(vec![(self.config.folder.clone(), batch.clone())]);
+        }
+        let schema = batch.schema_ref();
+        let at: Vec<usize> =
+            self.config.partition_by.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+        let options = FormatOptions::new().with_null("");
+        let formatters: Vec<_> = at
+            .iter()
+            .map(|at| ArrayFormatter::try_new(batch.column(*at), &options))
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.format(error))?;
+        let mut rows_of: BTreeMap<PathBuf, Vec<u32>> = BTreeMap::new();
+        for row in 0..batch.num_rows() {
+            let mut folder = self.config.folder.clone();
+            for ((name, at), formatter) in self.config.partition_by.iter().zip(&at).zip(&formatters) {
+                let null = batch.column(*at).is_null(row);
+                folder.push(hive_folder(name, (!null).then(|| formatter.value(row).to_string()).as_deref()));
+            }
+            rows_of.entry(folder).or_default().push(row as u32);
+        }
+        let keep: Vec<usize> = (0..batch.num_columns()).filter(|column| !at.contains(column)).collect();
+        let rest = batch.project(&keep).map_err(|error| self.format(error))?;
+        rows_of
+            .into_iter()
+            .map(|(folder, rows)| {
+                let part = take_record_batch(&rest, &UInt32Array::from(rows));
+                part.map(|part| (folder, part)).map_err(|error| self.format(error))
+            })
+            .collect()
+    }
+
+    fn io(&self, path: &Path, source: std::io::Error) -> SinkError {
+        SinkError::Io { sink: self.config.name.clone(), path: path.display().to_string(), source }
+    }
+
+    fn format(&self, error: impl std::fmt::Display) -> SinkError {
+        SinkError::Format { sink: self.config.name.clone(), format: "Parquet", detail: error.to_string() }
+    }
+}
+
+// As Hive writes it, and DataFusion, DuckDB and Spark read it: what is no letter, digit, `-`, `_`, `.` or space is percent-encoded.
+fn hive_folder(column: &str, value: Option<&str>) -> String {
+    let value = match value {
+        None | Some("") => "__HIVE_DEFAULT_PARTITION__".to_owned(),
+        Some(value) => value
+            .bytes()
+            .map(|byte| match byte {
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' | b'.' | b' ' => char::from(byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            })
+            .collect(),
+    };
+    format!("{column}={value}")
+}
+
+impl Sink for ParquetSink {
+    fn write(&mut self, batch: RecordBatch) -> Result<(), SinkError> {
+        for (folder, part) in self.dealt(&visible(&batch))? {
+            self.buffer(folder, part)?;
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<(), SinkError> {
+        let age = self.config.file_age_max;
+        let old = self.partitions.iter().filter(|(_, buffer)| buffer.since.elapsed() >= age);
+        let old: Vec<PathBuf> = old.map(|(folder, _)| folder.clone()).collect();
+        old.iter().try_for_each(|folder| self.publish(folder))
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        let all: Vec<PathBuf> = self.partitions.keys().cloned().collect();
+        all.iter().try_for_each(|folder| self.publish(folder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
+    use arrow::datatypes::Int64Type;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    fn batch(rows: &[(Option<&str>, i64)]) -> RecordBatch {
+        let names: ArrayRef = Arc::new(StringArray::from_iter(rows.iter().map(|(name, _)| *name)));
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, value)| *value)));
+        let hidden: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|_| 1)));
+        RecordBatch::try_from_iter([("name", names), ("value", values), ("__time", hidden)]).unwrap()
+    }
+
+    fn values(file: &Path) -> Vec<i64> {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap().build().unwrap();
+        reader.flat_map(|batch| batch.unwrap()["value"].as_primitive::<Int64Type>().values().to_vec()).collect()
+    }
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn rows_are_sorted_in_hive_folders_and_nothing_unfinished_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = ParquetConfig {
+            partition_by: vec!["name".to_owned()],
+            sort_by: vec!["value".to_owned()],
+            ..ParquetConfig::new("test", folder.path())
+        };
+        let counters = Arc::new(SinkCounters::default());
+        let mut sink = ParquetSink::new(config, "0", 0, Arc::clone(&counters));
+        sink.write(batch(&[(Some("a/ü"), 3), (None, 7), (Some("b"), 5)])).unwrap();
+        sink.write(batch(&[(Some("b"), 4), (Some("a/ü"), 1)])).unwrap();
+        assert!(files(folder.path()).is_empty(), "nothing is published before its file is whole");
+        sink.finish().unwrap();
+        let folders = ["name=__HIVE_DEFAULT_PARTITION__", "name=a%2F%C3%BC", "name=b"];
+        assert_eq!(files(folder.path()), folders.map(|f| folder.path().join(f)));
+        let found: Vec<Vec<i64>> = folders
+            .iter()
+            .map(|f| {
+                let files = files(&folder.path().join(f));
+                assert_eq!(files.len(), 1);
+                values(&files[0])
+            })
+            .collect();
+        assert_eq!(found, [vec![7], vec![1, 3], vec![4, 5]]);
+        assert_eq!((counters.rows(), counters.files()), (5, 3));
+    }
+
+    #[test]
+    fn a_full_buffer_becomes_a_file_before_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = ParquetConfig { buffer_bytes_max: 100_000, ..ParquetConfig::new("test", folder.path()) };
+        let counters = Arc::new(SinkCounters::default());
+        let mut sink = ParquetSink::new(config, "0", 0, Arc::clone(&counters));
+        let rows: Vec<(Option<&str>, i64)> = (0..1000).map(|i| (Some("x"), i)).collect();
+        for _ in 0..20 {
+            sink.write(batch(&rows)).unwrap();
+        }
+        assert!(counters.files() >= 2, "{} files", counters.files());
+        sink.finish().unwrap();
+        assert_eq!(counters.rows(), 20_000);
+    }
+}

@@ -1,0 +1,244 @@
+//! What a file of an archive holds, found out with as little reading as possible: from its footer's statistics, and where
+//! other tools wrote none, from its two small columns.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::datatypes::{DataType, TimeUnit};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::statistics::Statistics;
+
+use super::{columns, damaged, not_an_archive, unreadable};
+use crate::source::reader::SourceError;
+
+/// Rows decoded at once when a column is scanned.
+const SCAN_ROWS: usize = 65_536;
+
+/// A file of an archive, its footer read.
+#[derive(Debug, Clone)]
+pub(super) struct ArchiveFile {
+    pub(super) path: PathBuf,
+    pub(super) metadata: ArrowReaderMetadata,
+    /// Positions among the file's root columns.
+    pub(super) partition: usize,
+    pub(super) offset: usize,
+    pub(super) timestamp: Option<usize>,
+    /// What a number in the column `timestamp` counts.
+    pub(super) timestamp_unit: TimeUnit,
+    pub(super) key: Option<usize>,
+    pub(super) value: usize,
+    pub(super) headers: Option<usize>,
+}
+
+/// What a file holds of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) partition: i32,
+    pub(super) first_offset: i64,
+    pub(super) rows: u64,
+    pub(super) groups: Vec<usize>,
+}
+
+/// The `.parquet` files of a folder and its subfolders, sorted; hidden ones and those starting with `_` are others' business.
+pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
+    if metadata.is_file() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|error| unreadable(path, error))? {
+        let entry = entry.map_err(|error| unreadable(path, error))?.path();
+        let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with(['.', '_']) {
+            continue;
+        }
+        if entry.is_dir() {
+            found.extend(list(&entry)?);
+        } else if name.ends_with(".parquet") {
+            found.push(entry);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Partition and first offset from a name of the form `part-00003-00000000000000001024.parquet`.
+pub(super) fn parse_name(path: &Path) -> Option<(i32, i64)> {
+    let stem = path.file_name()?.to_str()?.strip_prefix("part-")?.strip_suffix(".parquet")?;
+    let (partition, offset) = stem.split_once('-')?;
+    if partition.len() < 5 || offset.len() != 20 {
+        return None;
+    }
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
+
+impl ArchiveFile {
+    /// Reads the footer and finds the columns.
+    pub(super) fn open(path: &Path) -> Result<ArchiveFile, SourceError> {
+        let file = File::open(path).map_err(|error| unreadable(path, error))?;
+        // An embedded Arrow schema would bring dictionaries, views and large types back; the Parquet types are fewer.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(path, &error))?;
+
+        let schema = metadata.schema().clone();
+        let position = |name: &str| schema.fields().iter().position(|field| field.name() == name);
+        let optional =
+            |name: &str| position(name).filter(|&at| schema.field(at).data_type() != &DataType::Null);
+        let required = |name: &str| {
+            position(name).ok_or_else(|| {
+                let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+                not_an_archive(path, format!("it has no column {name} (it has {})", there.join(", ")))
+            })
+        };
+        let found = ArchiveFile {
+            partition: required("partition")?,
+            offset: required("offset")?,
+            timestamp: optional("timestamp"),
+            timestamp_unit: timestamp_unit(&metadata),
+            key: optional("key"),
+            value: required("value")?,
+            headers: optional("headers"),
+            path: path.to_path_buf(),
+            metadata: metadata.clone(),
+        };
+        columns::check_types(&found)?;
+        Ok(found)
+    }
+
+    /// What the file holds, partitions ascending; checked against its name where that says something.
+    pub(super) fn contents(&self) -> Result<Vec<Content>, SourceError> {
+        let rows = self.parquet().file_metadata().num_rows();
+        if rows == 0 {
+            let of_name =
+                |(partition, first_offset)| Content { partition, first_offset, rows: 0, groups: Vec::new() };
+            return Ok(parse_name(&self.path).map(of_name).into_iter().collect());
+        }
+        let contents = match self.contents_by_statistics() {
+            Some(content) => vec![content],
+            None => self.contents_by_scan()?,
+        };
+        if let Some((partition, first_offset)) = parse_name(&self.path) {
+            let rows_hold = |what: String| {
+                not_an_archive(
+                    &self.path,
+                    format!("its rows hold {what}, which its name contradicts; rename it"),
+                )
+            };
+            if contents.len() != 1 || contents[0].partition != partition {
+                let found: Vec<String> =
+                    contents.iter().map(|content| content.partition.to_string()).collect();
+                return Err(rows_hold(format!("partition {}", found.join(", "))));
+            }
+            if contents[0].first_offset != first_offset {
+                return Err(rows_hold(format!("offsets from {} on", contents[0].first_offset)));
+            }
+        }
+        Ok(contents)
+    }
+
+    fn parquet(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    /// The leaf column of a root column of a plain type.
+    fn leaf(&self, root: usize) -> Option<usize> {
+        let schema = self.metadata.parquet_schema();
+        (0..schema.num_columns()).find(|&leaf| schema.get_column_root_idx(leaf) == root)
+    }
+
+    /// Smallest and greatest value of an integer column in a row group; `None` where the footer doesn't say.
+    fn bounds(&self, root: usize, group: usize) -> Option<(i64, i64)> {
+        let column = self.parquet().row_group(group).column(self.leaf(root)?);
+        let signed = matches!(
+            self.metadata.schema().field(root).data_type(),
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
+        );
+        if !signed {
+            return None;
+        }
+        match column.statistics()? {
+            Statistics::Int32(statistics) => {
+                Some((i64::from(*statistics.min_opt()?), i64::from(*statistics.max_opt()?)))
+            }
+            Statistics::Int64(statistics) => Some((*statistics.min_opt()?, *statistics.max_opt()?)),
+            _ => None,
+        }
+    }
+
+    /// The content of a file of one partition whose statistics are complete.
+    fn contents_by_statistics(&self) -> Option<Content> {
+        let mut partition = None;
+        let mut first_offset = i64::MAX;
+        for group in 0..self.parquet().num_row_groups() {
+            if self.parquet().row_group(group).num_rows() == 0 {
+                continue;
+            }
+            let (low, high) = self.bounds(self.partition, group)?;
+            if low != high || *partition.get_or_insert(low) != low {
+                return None;
+            }
+            first_offset = first_offset.min(self.bounds(self.offset, group)?.0);
+        }
+        Some(Content {
+            partition: i32::try_from(partition?).ok()?,
+            first_offset,
+            rows: u64::try_from(self.parquet().file_metadata().num_rows()).ok()?,
+            groups: (0..self.parquet().num_row_groups()).collect(),
+        })
+    }
+
+    /// The contents of any file, by decoding its columns `partition` and `offset`.
+    fn contents_by_scan(&self) -> Result<Vec<Content>, SourceError> {
+        let mut found: BTreeMap<i32, Content> = BTreeMap::new();
+        for group in 0..self.parquet().num_row_groups() {
+            let file = File::open(&self.path).map_err(|error| unreadable(&self.path, error))?;
+            let mask = ProjectionMask::roots(self.metadata.parquet_schema(), [self.partition, self.offset]);
+            let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+                .with_row_groups(vec![group])
+                .with_projection(mask)
+                .with_batch_size(SCAN_ROWS)
+                .build()
+                .map_err(|error| damaged(&self.path, &error))?;
+            for batch in reader {
+                let batch = batch.map_err(|error| damaged(&self.path, &error))?;
+                let partitions = columns::partitions(&self.path, &batch)?;
+                let offsets = columns::offsets(&self.path, &batch)?;
+                for (&partition, &offset) in partitions.values().iter().zip(offsets.values()) {
+                    let content = found.entry(partition).or_insert_with(|| Content {
+                        partition,
+                        first_offset: offset,
+                        rows: 0,
+                        groups: Vec::new(),
+                    });
+                    content.rows += 1;
+                    if content.groups.last() != Some(&group) {
+                        content.groups.push(group);
+                    }
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+}
+
+/// The unit of the column `timestamp`. Parquet has no seconds: a writer of Arrow's then leaves plain integers, and only the
+/// embedded Arrow schema says what they are.
+fn timestamp_unit(metadata: &ArrowReaderMetadata) -> TimeUnit {
+    let unit = |metadata: &ArrowReaderMetadata| match metadata
+        .schema()
+        .field_with_name("timestamp")
+        .ok()?
+        .data_type()
+    {
+        DataType::Timestamp(unit, _) => Some(*unit),
+        _ => None,
+    };
+    let embedded =
+        || ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new()).ok();
+    unit(metadata).or_else(|| unit(&embedded()?)).unwrap_or(TimeUnit::Millisecond)
+}

@@ -1,0 +1,337 @@
+//! Event-time windows: rows in, one row per key and window out, when the job's watermark passes the window's end.
+//!
+//! ```text
+//!            one worker                                        the worker that owns the key's shard
+//!   rows ─▶ keys → bytes, hash (keys) ─▶ partial aggregates a tick (partial) ─▶ exchange ─▶ panes or sessions ─▶ rows
+//!                                        (tumbling, hopping; more than one worker)              ▲
+//!   reports of the sources ─────────────────────────────────────────────────────────── job's watermark
+//! ```
+//!
+//! A window holds exactly the accepted rows of its range, however the reading was cut into ticks and dealt to workers: a row
+//! that is not late can't meet a window that has fired, since the job's watermark never passes a split's own.
+//!
+//! | file | what |
+//! |---|---|
+//! | `grid` | where fixed windows begin and end, days of a time zone included |
+//! | `keys` | key columns ↔ bytes and hash |
+//! | `groups` | (key, pane) → group number of the accumulators |
+//! | `partial` | aggregation before the exchange |
+//! | `panes` | tumbling and hopping windows |
+//! | `sessions` | sessions: gaps, merges, a maximum length |
+//! | `fired` | the batch that leaves |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use thalweg_engine::control::{Control, JobError};
+use thalweg_engine::exchange::exchange;
+use thalweg_engine::watermark::{EventTime, JobWatermark, Reports};
+use thalweg_engine::{BatchStream, Batches, Out};
+use thalweg_schemas::time::timestamp_type;
+use timely::PartialOrder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
+
+use crate::aggregate::Aggregate;
+
+mod fired;
+mod grid;
+mod groups;
+mod keys;
+mod panes;
+mod partial;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+pub use grid::Grid;
+pub use keys::is_key_type;
+use keys::KeyEncoder;
+use panes::Panes;
+use partial::Partial;
+use sessions::Sessions;
+
+/// The hidden column that carries event time through a dataflow.
+pub const TIME: &str = "__time";
+/// The hidden column of a row's source and split: source number << 32 | split number.
+pub const SPLIT: &str = "__split";
+/// The hidden column of a row's offset in its split.
+pub const OFFSET: &str = "__offset";
+
+/// What rows a window gathers. All lengths in microseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Window {
+    /// Windows side by side.
+    Tumbling(Grid),
+    /// A window of `size` every `every`, `every` ≤ `size`; windows begin at whole multiples of `every` past `offset`.
+    Hopping {
+        /// Length of a window.
+        size_us: i64,
+        /// From one window's start to the next one's.
+        every_us: i64,
+        /// Shift of all starts from the epoch.
+        offset_us: i64,
+    },
+    /// Rows of a key less than `gap` apart; it ends `gap` after its last row.
+    Session {
+        /// The silence that ends a session: a row exactly this long after the last one starts a new session.
+        gap_us: i64,
+        /// In event-time order, a row this long after its session's start or later starts a new session.
+        max_us: Option<i64>,
+    },
+}
+
+/// One aggregate of a windowed step.
+#[derive(Debug, Clone)]
+pub struct AggregateCall {
+    /// The aggregate, typed.
+    pub aggregate: Aggregate,
+    /// Its arguments, as indexes into [`WindowRows::inputs`].
+    pub arguments: Vec<usize>,
+    /// SQL's `filter (where …)`: a Boolean column among [`WindowRows::inputs`].
+    pub filter: Option<usize>,
+}
+
+/// A windowed aggregation.
+#[derive(Debug, Clone)]
+pub struct WindowConfig {
+    /// The step's name, for operator names and logs.
+    pub name: String,
+    /// The windows.
+    pub window: Window,
+    /// The key columns as they leave: names and types.
+    pub keys: Vec<Field>,
+    /// The types of [`WindowRows::inputs`].
+    pub inputs: Vec<DataType>,
+    /// The aggregates.
+    pub aggregates: Vec<AggregateCall>,
+}
+
+impl WindowConfig {
+    /// The columns that leave: `window_start`, `window_end`, the keys, `__agg_0` …, and [`TIME`], which is
+    /// one microsecond before the window's end.
+    pub fn output(&self) -> SchemaRef {
+        let mut fields = vec![
+            Field::new("window_start", timestamp_type(), false),
+            Field::new("window_end", timestamp_type(), false),
+        ];
+        fields.extend(self.keys.iter().cloned());
+        fields.extend(self.aggregates.iter().enumerate().map(|(i, call)| {
+            Field::new(format!("__agg_{i}"), call.aggregate.result_type(), call.aggregate.nullable())
+        }));
+        fields.push(Field::new(TIME, timestamp_type(), false));
+        Arc::new(Schema::new(fields))
+    }
+
+    fn needs_order(&self) -> bool {
+        self.aggregates.iter().any(|call| call.aggregate.needs_order())
+    }
+}
+
+/// What a windowed step takes from a batch; all arrays have the same length.
+#[derive(Debug, Clone)]
+pub struct WindowRows {
+    /// The key columns.
+    pub keys: Vec<ArrayRef>,
+    /// Arguments and filters of the aggregates.
+    pub inputs: Vec<ArrayRef>,
+    /// Event time, as a timestamp in microseconds.
+    pub time: ArrayRef,
+    /// [`SPLIT`] and [`OFFSET`], where the stream has them.
+    pub order: Option<(ArrayRef, ArrayRef)>,
+}
+
+/// What a job's windows have done, over all workers of a process.
+#[derive(Debug, Default)]
+pub struct WindowCounters {
+    /// Windows that fired: rows given out.
+    pub fired: AtomicU64,
+    /// Windows still open when the job was stopped; their rows wait for the job to go on.
+    pub open_at_stop: AtomicU64,
+}
+
+/// What a windowed step needs to know of its job.
+#[derive(Clone)]
+pub struct WindowJob {
+    /// The job's sources, whose reports make the watermark.
+    pub sources: usize,
+    /// Where an error goes.
+    pub control: Control,
+    /// Where windows are counted.
+    pub counters: Arc<WindowCounters>,
+}
+
+enum State {
+    Panes(Panes),
+    Sessions(Sessions),
+}
+
+impl State {
+    fn absorb(&mut self, batch: &RecordBatch) -> Result<(), JobError> {
+        match self {
+            State::Panes(panes) => panes.absorb(batch),
+            State::Sessions(sessions) => sessions.absorb(batch),
+        }
+    }
+
+    fn fire(&mut self, watermark: EventTime, emit: &mut dyn FnMut(RecordBatch)) -> Result<(), JobError> {
+        match self {
+            State::Panes(panes) => panes.fire(watermark, emit),
+            State::Sessions(sessions) => sessions.fire(watermark, emit),
+        }
+    }
+
+    fn open(&self) -> usize {
+        match self {
+            State::Panes(panes) => panes.open(),
+            State::Sessions(sessions) => sessions.open(),
+        }
+    }
+}
+
+/// Aggregates `rows` by key and window. `rows_of` takes keys, arguments and time out of a batch (`None`: nothing of it is
+/// wanted). The columns that leave are [`WindowConfig::output`].
+pub fn window<'scope>(
+    rows: BatchStream<'scope>,
+    reports: Reports<'scope>,
+    config: WindowConfig,
+    job: WindowJob,
+    mut rows_of: impl FnMut(&RecordBatch) -> Result<Option<WindowRows>, JobError> + 'static,
+) -> BatchStream<'scope> {
+    let scope = rows.scope();
+    let peers = scope.peers();
+    let control = job.control.clone();
+    let mut encoder = KeyEncoder::new(&config);
+    let partial = match &config.window {
+        Window::Tumbling(_) | Window::Hopping { .. } if peers > 1 => Some(Partial::new(&config)),
+        // With one worker nothing crosses; sessions are mostly one row a key and tick, so there is nothing to gather.
+        _ => None,
+    };
+    let keyed = rows.unary_frontier::<Out, _, _, _>(Pipeline, &format!("{}: key", config.name), move |cap, _| {
+        let mut cap = Some(cap);
+        let mut partial = partial;
+        move |(input, frontier), output| {
+            let mut forward: Vec<(_, Batches)> = Vec::new();
+            input.for_each(|at, container| {
+                for batch in container.take() {
+                    let keyed = match rows_of(&batch) {
+                        Ok(Some(rows)) => encoder.encode(rows),
+                        Ok(None) => continue,
+                        Err(error) => Err(error),
+                    };
+                    let passed = keyed.and_then(|keyed| match &mut partial {
+                        Some(partial) => partial.absorb(keyed),
+                        None => Ok(Some(keyed)),
+                    });
+                    match passed {
+                        Ok(Some(keyed)) => {
+                            let at = at.retain_least(0).expect("invariant: a message has a tick");
+                            forward.push((at, Batches::one(keyed)));
+                        }
+                        Ok(None) => {}
+                        Err(error) => control.fail(error),
+                    }
+                }
+            });
+            for (at, mut container) in forward {
+                output.session(&at).give_container(&mut container);
+            }
+            let next = frontier.frontier().first().copied();
+            let tick_done = cap.as_ref().is_some_and(|cap| next.is_none_or(|next| *cap.time() < next));
+            if tick_done {
+                if let (Some(partial), Some(cap)) = (&mut partial, &cap) {
+                    match partial.flush() {
+                        Ok(Some(states)) => output.session(cap).give_container(&mut Batches::one(states)),
+                        Ok(None) => {}
+                        Err(error) => control.fail(error),
+                    }
+                }
+                match next {
+                    Some(next) => cap.iter_mut().for_each(|cap| cap.downgrade(&next)),
+                    None => cap = None,
+                }
+            }
+        }
+    });
+
+    let state = match &config.window {
+        Window::Tumbling(_) | Window::Hopping { .. } => State::Panes(Panes::new(&config)),
+        Window::Session { .. } => State::Sessions(Sessions::new(&config)),
+    };
+    gather(keyed, reports, &config.name, state, job, peers)
+}
+
+// The operator on the owner of a shard. It holds one capability, kept at its input frontier: holding one per open window would
+// stop a gated source for as long as a window lasts.
+fn gather<'scope>(
+    keyed: BatchStream<'scope>,
+    reports: Reports<'scope>,
+    name: &str,
+    mut state: State,
+    job: WindowJob,
+    peers: usize,
+) -> BatchStream<'scope> {
+    let mut builder = OperatorBuilder::new(format!("{name}: window"), keyed.scope());
+    let mut rows_in = builder.new_input(keyed, exchange());
+    let mut reports_in = builder.new_input(reports, Pipeline);
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::<_, Out>::from(output);
+    builder.build(move |mut capabilities| {
+        let mut cap = capabilities.pop();
+        let mut watermark = JobWatermark::new(job.sources, peers);
+        move |frontiers| {
+            rows_in.for_each(|_, container| {
+                for batch in container.take() {
+                    if let Err(error) = state.absorb(&batch) {
+                        job.control.fail(error);
+                    }
+                }
+            });
+            reports_in.for_each(|at, reports| {
+                let tick = *at.least().expect("invariant: a message has a tick");
+                reports.drain(..).for_each(|report| watermark.report(tick, report));
+            });
+            let Some(held) = &mut cap else { return };
+            let next = match (frontiers[0].frontier().first(), frontiers[1].frontier().first()) {
+                (Some(rows), Some(reports)) => Some(*rows.min(reports)),
+                (rows, reports) => rows.or(reports).copied(),
+            };
+            if next.is_some_and(|next| next.less_equal(held.time())) {
+                return;
+            }
+            let mut out = output.activate();
+            fire(&mut state, watermark.advance(next), &job, held, &mut out);
+            match next {
+                Some(next) => held.downgrade(&next),
+                None => {
+                    job.counters.open_at_stop.fetch_add(state.open() as u64, Ordering::Relaxed);
+                    cap = None;
+                }
+            }
+        }
+    });
+    stream
+}
+
+fn fire(
+    state: &mut State,
+    watermark: EventTime,
+    job: &WindowJob,
+    held: &timely::dataflow::operators::Capability<thalweg_engine::Tick>,
+    out: &mut OutputBuilderSession<'_, thalweg_engine::Tick, Out>,
+) {
+    if job.control.failed() {
+        return;
+    }
+    let fired = state.fire(watermark, &mut |batch| {
+        job.counters.fired.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        out.session(held).give_container(&mut Batches::one(batch));
+    });
+    if let Err(error) = fired {
+        job.control.fail(error);
+    }
+}

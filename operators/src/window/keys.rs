@@ -1,0 +1,120 @@
+//! Key columns ↔ bytes: any number of columns of any scalar type become one byte string, compared and hashed as a whole.
+//!
+//! The bytes are Arrow's row format, in which equal rows have equal bytes, nulls included. Floats are made canonical before:
+//! −0 is the key +0, and all NaNs are one key, as in SQL's `group by`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use thalweg_engine::control::JobError;
+use thalweg_engine::exchange::HASH;
+use thalweg_engine::shard::hash_key;
+use thalweg_schemas::time::timestamp_type;
+
+use super::{OFFSET, SPLIT, TIME, WindowConfig, WindowRows};
+
+/// The name of the column of key bytes.
+pub(super) const KEY: &str = "__key";
+/// Where the columns of a keyed batch stand; then come split and offset where wanted, and the inputs.
+pub(super) const KEY_AT: usize = 1;
+pub(super) const TIME_AT: usize = 2;
+
+/// Makes keyed batches: hash, key bytes, event time, [split, offset,] inputs.
+pub(super) struct KeyEncoder {
+    converter: Option<RowConverter>,
+    order: bool,
+    schema: SchemaRef,
+}
+
+impl KeyEncoder {
+    pub(super) fn new(config: &WindowConfig) -> Self {
+        let mut fields = vec![
+            Field::new(HASH, DataType::UInt64, false),
+            Field::new(KEY, DataType::Binary, false),
+            Field::new(TIME, timestamp_type(), false),
+        ];
+        let order = config.needs_order();
+        if order {
+            fields.extend([Field::new(SPLIT, DataType::Int64, false), Field::new(OFFSET, DataType::Int64, false)]);
+        }
+        fields.extend(
+            config.inputs.iter().enumerate().map(|(i, t)| Field::new(format!("__in_{i}"), t.clone(), true)),
+        );
+        KeyEncoder { converter: converter(&config.keys), order, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// A keyed batch of the rows.
+    pub(super) fn encode(&mut self, rows: WindowRows) -> Result<RecordBatch, JobError> {
+        let count = rows.time.len();
+        let keys = match &mut self.converter {
+            Some(converter) => {
+                let columns: Vec<ArrayRef> = rows.keys.iter().map(canonical).collect();
+                converter.convert_columns(&columns)?.try_into_binary()?
+            }
+            None => BinaryArray::new(OffsetBuffer::new_zeroed(count), Vec::<u8>::new().into(), None),
+        };
+        let hashes =
+            UInt64Array::from_iter_values((0..count).map(|row| hash_key(keys.value(row))));
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(hashes), Arc::new(keys), rows.time];
+        if self.order {
+            // A stream that came out of a window has no splits: its rows are told apart by time and value.
+            let (split, offset) = rows.order.unwrap_or_else(|| {
+                let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; count]));
+                (Arc::clone(&zeros), zeros)
+            });
+            columns.extend([split, offset]);
+        }
+        columns.extend(rows.inputs);
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}
+
+/// Turns key bytes back into key columns.
+pub(super) struct KeyDecoder {
+    converter: Option<RowConverter>,
+}
+
+impl KeyDecoder {
+    pub(super) fn new(config: &WindowConfig) -> Self {
+        KeyDecoder { converter: converter(&config.keys) }
+    }
+
+    /// The key columns of the given keys, in their order.
+    pub(super) fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, JobError> {
+        match &self.converter {
+            Some(converter) => {
+                let parser = converter.parser();
+                Ok(converter.convert_rows(keys.map(|key| parser.parse(key)))?)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn converter(keys: &[Field]) -> Option<RowConverter> {
+    let fields: Vec<SortField> = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
+    (!fields.is_empty())
+        .then(|| RowConverter::new(fields).expect("invariant: a checked key type has a row format"))
+}
+
+/// Whether columns of this type can be keys.
+pub fn is_key_type(data_type: &DataType) -> bool {
+    !data_type.is_nested() && RowConverter::new(vec![SortField::new(data_type.clone())]).is_ok()
+}
+
+fn canonical(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Float64 => {
+            let values = column.as_primitive::<Float64Type>();
+            Arc::new(values.unary::<_, Float64Type>(|x| if x.is_nan() { f64::NAN } else { x + 0.0 }))
+        }
+        DataType::Float32 => {
+            let values = column.as_primitive::<Float32Type>();
+            Arc::new(values.unary::<_, Float32Type>(|x| if x.is_nan() { f32::NAN } else { x + 0.0 }))
+        }
+        _ => Arc::clone(column),
+    }
+}

@@ -1,0 +1,288 @@
+//! SQL expressions: text in, a checked and compiled expression out, or everything that is wrong with it.
+//!
+//! ```text
+//!   text ──parse──▶ SQL tree ──plan──▶ logical expression ──refuse──▶ … ──coerce, simplify──▶ physical expression
+//!            │                │                              │                     │
+//!          syntax       unknown columns,             aggregates, volatile      types don't fit
+//!                         functions                functions, subqueries
+//! ```
+//!
+//! This file and its neighbours `aggregates.rs` and `messages.rs` are the only places that know DataFusion's planner.
+//! Nothing here waits or needs a runtime.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError, SchemaError};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Cast, Expr, Volatility};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::sqlparser::ast::{Query, Visit, Visitor};
+
+use super::aggregates;
+use super::messages::{self, Finding};
+use super::types::type_name;
+
+/// How many unknown columns of one expression are said.
+const UNKNOWN_COLUMNS_MAX: usize = 20;
+
+/// DataFusion's planner for single expressions, with our aggregates in place of its own.
+pub(super) struct Expressions {
+    state: SessionState,
+}
+
+/// Where an expression stands, which decides what it may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `where`, `by`, `select` without a window: scalar functions of a row.
+    Row,
+    /// `select` of a windowed step: aggregates too.
+    Window,
+    /// `having`: over the results' columns.
+    Having,
+}
+
+impl Expressions {
+    pub(super) fn new() -> Self {
+        let mut config = SessionConfig::new();
+        // Streams carry plain strings.
+        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+            .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_window_functions(SessionStateDefaults::default_window_functions())
+            .with_aggregate_functions(aggregates::stubs())
+            .build();
+        Expressions { state }
+    }
+
+    /// Parses an expression over `columns` and refuses what its place does not allow. Types are not checked yet.
+    pub(super) fn parse(&self, sql: &str, columns: &[Field], place: Place) -> Result<Expr, Vec<Finding>> {
+        let dialect = self.state.config_options().sql_parser.dialect;
+        let tree = self
+            .state
+            .sql_to_expr_with_alias(sql, &dialect)
+            .map_err(|error| vec![messages::explain(&error, columns, &self.function_names(place))])?;
+        if let Some(alias) = &tree.alias {
+            let hint = "the field's name is the column's name; leave out the alias";
+            return Err(vec![Finding::new(format!("an alias (as {alias})"), hint)]);
+        }
+        if tree.expr.visit(&mut FindQuery).is_break() {
+            let hint = "an expression sees one row at a time, or one window; join streams in steps of their own";
+            return Err(vec![Finding::new("a subquery", hint)]);
+        }
+        let mut known: Vec<Field> = columns.to_vec();
+        let mut findings = Vec::new();
+        // An unknown column ends planning: take it as known and plan again, to find the next one.
+        while findings.len() < UNKNOWN_COLUMNS_MAX {
+            let schema = df_schema(&known).map_err(|error| vec![messages::explain(&error, columns, &[])])?;
+            match self.state.create_logical_expr_from_sql_expr(tree.clone(), &schema) {
+                Ok(expr) if findings.is_empty() => {
+                    let expr = expr.unalias_nested().data;
+                    findings = refused(&expr, place);
+                    return if findings.is_empty() { Ok(expr) } else { Err(findings) };
+                }
+                Ok(_) => break,
+                Err(error) => {
+                    findings.push(messages::explain(&error, columns, &self.function_names(place)));
+                    match unknown_column(&error) {
+                        Some(name) => known.push(Field::new(name, DataType::Null, true)),
+                        None => break,
+                    }
+                }
+            }
+        }
+        Err(findings)
+    }
+
+    /// Compiles an expression over `columns`: coerced, simplified, and physical.
+    pub(super) fn compile(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Finding> {
+        let explain = |error: DataFusionError| messages::explain(&error, columns, &[]);
+        let schema = Arc::new(df_schema(columns).map_err(explain)?);
+        let simplified = self.simplify(expr.clone(), &schema).map_err(explain)?;
+        let physical = self.state.create_physical_expr(simplified, &schema).map_err(explain)?;
+        let data_type = physical.data_type(schema.as_arrow()).map_err(explain)?;
+        let nullable = physical.nullable(schema.as_arrow()).map_err(explain)?;
+        Ok(Compiled { expr: physical, data_type, nullable })
+    }
+
+    /// Compiles an expression whose value becomes a column: one of the types that streams carry.
+    pub(super) fn compile_column(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Finding> {
+        let compiled = self.compile(expr, columns)?;
+        match stream_type(&compiled.data_type) {
+            Some(wanted) if wanted == compiled.data_type => Ok(compiled),
+            Some(wanted) => self.compile(&Expr::Cast(Cast::new(Box::new(expr.clone()), wanted)), columns),
+            None => {
+                let hint = match compiled.data_type {
+                    DataType::Duration(_) => "write cast(… as bigint) for its microseconds".to_owned(),
+                    DataType::Interval(_) => "write date_part('epoch', …) for its seconds".to_owned(),
+                    DataType::Null => "write what type of null is meant: cast(null as double)".to_owned(),
+                    _ => "take a part of it, or cast it to another type".to_owned(),
+                };
+                let message = format!("a column can't be of type {}", type_name(&compiled.data_type));
+                Err(Finding { message, hint: Some(hint) })
+            }
+        }
+    }
+
+    /// Compiles a condition.
+    pub(super) fn compile_condition(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Finding> {
+        let compiled = self.compile(expr, columns)?;
+        match compiled.data_type {
+            DataType::Boolean => Ok(compiled),
+            DataType::Null => self.compile(&Expr::Cast(Cast::new(Box::new(expr.clone()), DataType::Boolean)), columns),
+            other => {
+                let message = format!("a condition must be true or false, this is of type {}", type_name(&other));
+                Err(Finding::new(message, "compare it with something: … > 0, … = 'x', … is not null"))
+            }
+        }
+    }
+
+    /// The constant that an expression comes to without any row, such as `0.95` or `100 * 10`.
+    pub(super) fn constant(&self, expr: &Expr) -> Option<datafusion::common::ScalarValue> {
+        let schema = Arc::new(DFSchema::empty());
+        match self.simplify(expr.clone(), &schema) {
+            Ok(Expr::Literal(value, _)) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn simplify(&self, expr: Expr, schema: &Arc<DFSchema>) -> Result<Expr, DataFusionError> {
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::clone(schema))
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let coerced = simplifier.coerce(expr, schema)?;
+        simplifier.simplify(coerced)
+    }
+
+    fn function_names(&self, place: Place) -> Vec<&str> {
+        let mut names: Vec<&str> = self.state.scalar_functions().keys().map(String::as_str).collect();
+        if place == Place::Window {
+            names.extend(aggregates::names());
+        }
+        names.sort_unstable();
+        names
+    }
+}
+
+/// A compiled expression and the type of its values.
+#[derive(Debug, Clone)]
+pub(super) struct Compiled {
+    pub(super) expr: Arc<dyn PhysicalExpr>,
+    pub(super) data_type: DataType,
+    pub(super) nullable: bool,
+}
+
+/// The type in which a stream carries values of a type: strings are plain, timestamps are microseconds in UTC. `None` for
+/// types that no stream carries.
+fn stream_type(data_type: &DataType) -> Option<DataType> {
+    Some(match data_type {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary | DataType::FixedSizeBinary(_) => DataType::Binary,
+        DataType::Timestamp(_, _) => thalweg_schemas::time::timestamp_type(),
+        DataType::Date64 => DataType::Date32,
+        DataType::Float16 => DataType::Float32,
+        DataType::Dictionary(_, values) => stream_type(values)?,
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+            DataType::Decimal128(*precision, *scale)
+        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            let data_type = stream_type(item.data_type())?;
+            DataType::List(Arc::new(Field::new_list_field(data_type, item.is_nullable())))
+        }
+        DataType::Time32(TimeUnit::Second | TimeUnit::Millisecond) | DataType::Time64(_) => data_type.clone(),
+        DataType::Struct(_) | DataType::Decimal128(..) => data_type.clone(),
+        DataType::Boolean | DataType::Utf8 | DataType::Binary | DataType::Date32 => data_type.clone(),
+        other if other.is_integer() || other.is_floating() => data_type.clone(),
+        _ => return None,
+    })
+}
+
+/// Columns as DataFusion's planner wants them.
+fn df_schema(columns: &[Field]) -> Result<DFSchema, DataFusionError> {
+    let schema: SchemaRef = Arc::new(Schema::new(columns.to_vec()));
+    DFSchema::try_from(schema)
+}
+
+fn unknown_column(error: &DataFusionError) -> Option<String> {
+    match error.find_root() {
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            SchemaError::FieldNotFound { field, .. } if field.relation.is_none() => Some(field.name.clone()),
+            _ => None,
+        },
+        DataFusionError::Diagnostic(_, inner) => unknown_column(inner),
+        _ => None,
+    }
+}
+
+/// Finds a query inside an expression.
+struct FindQuery;
+
+impl Visitor for FindQuery {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+/// What an expression holds that its place does not allow.
+fn refused(expr: &Expr, place: Place) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    let walked = expr.apply(|node| {
+        let finding = match node {
+            Expr::ScalarFunction(call) => changing_function(call.func.name(), call.func.signature().volatility),
+            Expr::HigherOrderFunction(call) => changing_function(call.func.name(), call.func.signature().volatility),
+            Expr::AggregateFunction(call) if place == Place::Row => Some(Finding::new(
+                format!("the aggregate {}(…) outside a window's select", call.func.name()),
+                "give the step a window and put the aggregate into its select; filter the results with having",
+            )),
+            Expr::AggregateFunction(call) if place == Place::Having => Some(Finding::new(
+                format!("the aggregate {}(…) in having", call.func.name()),
+                "give it a name in select, and use that name in having",
+            )),
+            Expr::WindowFunction(call) => Some(Finding::new(
+                format!("the window function {}(…) over (…)", call.fun.name()),
+                "a step's window cuts the rows by time; use the aggregate without \"over\"",
+            )),
+            Expr::Placeholder(placeholder) => Some(Finding::new(
+                format!("the placeholder {}", placeholder.id),
+                "write the value, or fill it in from the environment: ${NAME}",
+            )),
+            Expr::ScalarVariable(..) => {
+                Some(Finding::new("a variable (@…)", "fill values in from the environment: ${NAME}"))
+            }
+            Expr::Unnest(_) => Some(Finding::new("unnest(…)", "an expression gives one value a row; lists stay lists")),
+            #[expect(deprecated, reason = "DataFusion still plans count(*) and * with it")]
+            Expr::Wildcard { .. } => Some(Finding::new("a \"*\" by itself", "name the columns")),
+            _ => None,
+        };
+        findings.extend(finding);
+        // What an aggregate holds is looked at when it is taken out.
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.expect("invariant: the walk itself never fails");
+    findings.dedup();
+    findings
+}
+
+fn changing_function(name: &str, volatility: Volatility) -> Option<Finding> {
+    let hint = match name {
+        "now" | "current_date" | "current_time" => "use the column of the event time",
+        "random" | "uuid" => "take a value from the row, such as a hash of its key: md5(…)",
+        _ => "use only what the row itself holds",
+    };
+    (volatility != Volatility::Immutable).then(|| {
+        Finding::new(format!("{name}() gives another result whenever the row is processed"), hint)
+    })
+}

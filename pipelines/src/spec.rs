@@ -1,0 +1,108 @@
+//! The spec: what the user wrote, typed, and with every value's place in the file.
+//!
+//! ```text
+//!   YAML text ──▶ yaml: nodes with places ──▶ environment: ${NAME} ──▶ reader: typed values ──▶ Spec ──▶ plan
+//!                     │                            │                       │
+//!                     └────────────────────────────┴── Problems ◀──────────┘   all of them, not the first
+//! ```
+//!
+//! This module knows the grammar and nothing else: whether a column exists, a type fits or a step leads anywhere is the
+//! [`plan`](crate::plan)'s to say. The types here are also the grammar that editors complete from: [`json_schema`] is
+//! derived from them, and their documentation is what the editor shows.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+
+pub use self::entries::{Columns, Entries, Expression};
+pub use self::environment::Environment;
+pub use self::json_schema::json_schema;
+pub use self::position::{SourceText, Span, Spanned};
+pub use self::problem::{Problem, in_file_order};
+pub use self::schema::{FieldSpec, ScalarType, SchemaSpec, TimestampSpec, TypeSpec};
+pub use self::sink::{JsonlSpec, ParquetSpec, SinkSpec, StdoutSpec};
+pub use self::source::{ArchiveSpec, EventTimeSpec, FormatSpec, KafkaSpec, PositionSpec, SourceSpec, TopicOffsets};
+pub use self::step::{ColumnSpec, StepSpec, WindowSpec};
+pub use self::units::{Duration, Instant, Size};
+
+mod entries;
+mod environment;
+mod json_schema;
+mod position;
+mod problem;
+mod reader;
+mod schema;
+mod sink;
+mod source;
+mod step;
+pub(crate) mod suggest;
+mod units;
+mod yaml;
+
+/// A pipeline: sources, steps and sinks.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(deny_unknown_fields, title = "Thalweg pipeline")]
+pub struct Spec {
+    /// The file.
+    #[schemars(skip)]
+    pub source: SourceText,
+    /// The pipeline's name: a lower-case letter, then letters, digits and _.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_]*$"), length(max = 64))]
+    pub pipeline: Spanned<String>,
+    /// What the pipeline is for.
+    pub description: Option<Spanned<String>>,
+    /// Schemas of the sources' payloads, by name.
+    #[schemars(default)]
+    pub schemas: Entries<SchemaSpec>,
+    /// Where rows come from, by name.
+    #[schemars(extend("minProperties" = 1))]
+    pub sources: Entries<SourceSpec>,
+    /// What is done with them, by name.
+    #[schemars(default)]
+    pub steps: Entries<StepSpec>,
+    /// Where rows go, by name.
+    #[schemars(extend("minProperties" = 1))]
+    pub sinks: Entries<SinkSpec>,
+}
+
+const FIELDS: [&str; 6] = ["pipeline", "description", "schemas", "sources", "steps", "sinks"];
+
+/// Reads a spec, and says everything that is wrong with it as far as the grammar goes.
+///
+/// `origin` is the file as problems name it, and where relative paths of schemas start. The spec is there even when parts
+/// of it are wrong (those are marked incomplete), so that a plan can go on and find the rest; only a text that is not a
+/// YAML mapping gives none.
+pub fn read(text: &str, origin: &Path, env: Environment<'_>) -> (Option<Spec>, Vec<Problem>) {
+    let source = SourceText::new(origin, text);
+    let mut root = match yaml::parse(&source) {
+        Ok(root) => root,
+        Err(problem) => return (None, vec![problem]),
+    };
+    let mut problems = Vec::new();
+    yaml::fill_in(&mut root, "", env, &source, &mut problems);
+    let mut reader = reader::Reader::new(source.clone(), problems);
+    let spec = read_root(&mut reader, &root, source);
+    let mut problems = reader.problems;
+    in_file_order(&mut problems);
+    (spec, problems)
+}
+
+fn read_root(reader: &mut reader::Reader, root: &yaml::Node, source: SourceText) -> Option<Spec> {
+    let fields = reader.fields(root, "", &FIELDS)?;
+    let pipeline = reader
+        .required(&fields, "pipeline", "give the pipeline a name: \"pipeline: provider_health\"")
+        .and_then(|entry| {
+            reader.parsed(entry, "a name", |text| units::check_name(text).map(|()| text.to_owned()))
+        });
+    let description =
+        fields.get("description").and_then(|entry| reader.text(entry.value, &entry.path, "a text"));
+    let schemas = entries::read(reader, fields.get("schemas"), schema::read);
+    let sources = reader.required(&fields, "sources", "name at least one source under \"sources:\"");
+    let sources = entries::read(reader, sources, source::read);
+    let steps = entries::read(reader, fields.get("steps"), step::read);
+    let sinks = reader.required(&fields, "sinks", "name at least one sink under \"sinks:\"");
+    let sinks = entries::read(reader, sinks, sink::read);
+    let unnamed = || Spanned::new(String::new(), root.at);
+    let pipeline = pipeline.unwrap_or_else(unnamed);
+    Some(Spec { source, pipeline, description, schemas, sources, steps, sinks })
+}

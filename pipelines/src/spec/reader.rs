@@ -1,0 +1,160 @@
+//! Reads nodes into typed values, notes everything that is wrong, and goes on.
+
+use super::suggest;
+use super::yaml::{Kind, Node};
+use super::{Problem, SourceText, Span, Spanned};
+
+/// Collects the problems of one file while its parts are read.
+pub(super) struct Reader {
+    source: SourceText,
+    pub(super) problems: Vec<Problem>,
+    /// Values that were passed over in silence, since what is wrong with them was said before.
+    passed_over: usize,
+}
+
+/// One field of a mapping.
+#[derive(Clone)]
+pub(super) struct Entry<'n> {
+    pub(super) key: Spanned<&'n str>,
+    pub(super) value: &'n Node,
+    /// The field's path from the top of the file.
+    pub(super) path: String,
+}
+
+/// A mapping's fields, each key once.
+pub(super) struct Fields<'n> {
+    pub(super) at: Span,
+    pub(super) path: String,
+    pub(super) entries: Vec<Entry<'n>>,
+}
+
+impl<'n> Fields<'n> {
+    /// The field of this name.
+    pub(super) fn get(&self, key: &str) -> Option<&Entry<'n>> {
+        self.entries.iter().find(|entry| *entry.key == key)
+    }
+}
+
+impl Reader {
+    pub(super) fn new(source: SourceText, problems: Vec<Problem>) -> Self {
+        Reader { source, problems, passed_over: 0 }
+    }
+
+    /// Notes a problem.
+    pub(super) fn problem(&mut self, at: Span, path: &str, message: impl Into<String>, hint: Option<String>) {
+        self.problems.push(self.source.problem(at, path, message, hint));
+    }
+
+    /// A number that grows with every value that could not be read: equal before and after means that all was well.
+    pub(super) fn failures(&self) -> usize {
+        self.problems.len() + self.passed_over
+    }
+
+    /// A mapping with these fields and no others.
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, path: &str, known: &[&str]) -> Option<Fields<'n>> {
+        let mut fields = self.mapping(node, path)?;
+        fields.entries.retain(|entry| {
+            let is_known = known.contains(&entry.key.value);
+            if !is_known {
+                let hint = suggest::hint(&entry.key, known, "known fields");
+                self.problem(entry.key.at, &entry.path, "unknown field", hint);
+            }
+            is_known
+        });
+        Some(fields)
+    }
+
+    /// A mapping with any keys, each once.
+    pub(super) fn mapping<'n>(&mut self, node: &'n Node, path: &str) -> Option<Fields<'n>> {
+        let Kind::Mapping(entries) = &node.kind else {
+            self.expected(node, path, "a mapping", None);
+            return None;
+        };
+        let mut fields = Fields { at: node.at, path: path.to_owned(), entries: Vec::with_capacity(entries.len()) };
+        for (key, value) in entries {
+            let Kind::Scalar(name) = &key.kind else {
+                self.problem(key.at, path, format!("a key must be a plain text, not {}", key.describe()), None);
+                continue;
+            };
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            if let Some(first) = fields.get(name) {
+                let first = first.key.at.line;
+                let hint = format!("it is already given on line {first}; keep one of the two");
+                self.problem(key.at, &path, "given twice", Some(hint));
+                continue;
+            }
+            fields.entries.push(Entry { key: Spanned::new(name.as_str(), key.at), value, path });
+        }
+        Some(fields)
+    }
+
+    /// A field that must be there.
+    pub(super) fn required<'f, 'n>(&mut self, fields: &'f Fields<'n>, key: &str, hint: &str) -> Option<&'f Entry<'n>> {
+        let entry = fields.get(key);
+        if entry.is_none() {
+            self.problem(fields.at, &fields.path, format!("the field \"{key}\" is missing"), Some(hint.to_owned()));
+        }
+        entry
+    }
+
+    /// A list's items with their paths.
+    pub(super) fn items<'n>(&mut self, node: &'n Node, path: &str) -> Option<Vec<(String, &'n Node)>> {
+        match &node.kind {
+            Kind::Sequence(items) => {
+                Some(items.iter().enumerate().map(|(index, item)| (format!("{path}[{index}]"), item)).collect())
+            }
+            _ => {
+                self.expected(node, path, "a list", None);
+                None
+            }
+        }
+    }
+
+    /// A scalar's text.
+    pub(super) fn text(&mut self, node: &Node, path: &str, what: &str) -> Option<Spanned<String>> {
+        match &node.kind {
+            Kind::Scalar(text) => Some(Spanned::new(text.clone(), node.at)),
+            _ => {
+                self.expected(node, path, what, None);
+                None
+            }
+        }
+    }
+
+    /// A scalar that `parse` understands; its error is the message and the hint.
+    pub(super) fn parsed<T>(
+        &mut self,
+        entry: &Entry<'_>,
+        what: &str,
+        parse: impl FnOnce(&str) -> Result<T, (String, String)>,
+    ) -> Option<Spanned<T>> {
+        let text = self.text(entry.value, &entry.path, what)?;
+        match parse(&text) {
+            Ok(value) => Some(Spanned::new(value, text.at)),
+            Err((message, hint)) => {
+                self.problem(text.at, &entry.path, message, Some(hint));
+                None
+            }
+        }
+    }
+
+    /// One of a closed set of words.
+    pub(super) fn choice<T: Copy>(&mut self, entry: &Entry<'_>, choices: &[(&str, T)]) -> Option<Spanned<T>> {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        self.parsed(entry, &format!("one of {}", words.join(", ")), |text| {
+            choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+                let hint = suggest::hint(text, &words, "write one of").unwrap_or_default();
+                (format!("unknown value \"{text}\""), hint)
+            })
+        })
+    }
+
+    /// Notes that something else stands where `what` should.
+    pub(super) fn expected(&mut self, node: &Node, path: &str, what: &str, hint: Option<String>) {
+        if matches!(node.kind, Kind::Broken) {
+            self.passed_over += 1;
+        } else {
+            self.problem(node.at, path, format!("expected {what}, found {}", node.describe()), hint);
+        }
+    }
+}

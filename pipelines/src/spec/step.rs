@@ -1,0 +1,198 @@
+//! Steps: filter, compute, window.
+
+use schemars::JsonSchema;
+
+use super::entries::read_columns;
+use super::reader::{Entry, Fields, Reader};
+use super::units::Duration;
+use super::yaml::{Kind, Node};
+use super::{Columns, Expression, Spanned};
+
+/// A step: rows in, rows out. In this order: where, then window, by and select, then having.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(rename = "Step", deny_unknown_fields)]
+pub struct StepSpec {
+    /// The step's name.
+    #[schemars(skip)]
+    pub name: Spanned<String>,
+    /// The source or step whose rows come in. A list is the union of streams with equal columns.
+    #[schemars(with = "FromShape")]
+    pub from: Vec<Spanned<String>>,
+    /// Rows for which this is not true are left out, before anything else.
+    #[schemars(rename = "where", with = "Option<Expression>")]
+    pub filter: Option<Spanned<String>>,
+    /// Cuts the rows into windows of event time.
+    pub window: Option<Spanned<WindowSpec>>,
+    /// The keys: a row of results for each of their combinations and each window.
+    #[schemars(with = "Option<Columns>")]
+    pub by: Option<Vec<ColumnSpec>>,
+    /// With a window: aggregates (window_start, window_end and the keys come first by themselves). Without: the columns.
+    #[schemars(with = "Option<Columns>")]
+    pub select: Option<Vec<ColumnSpec>>,
+    /// Results for which this is not true are left out.
+    #[schemars(with = "Option<Expression>")]
+    pub having: Option<Spanned<String>>,
+    /// Something in it was wrong, and has been said.
+    #[schemars(skip)]
+    pub incomplete: bool,
+}
+
+/// How `from` is written.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[allow(dead_code, reason = "a shape for the JSON Schema, never built")]
+enum FromShape {
+    /// A source or a step.
+    One(String),
+    /// Sources and steps with equal columns.
+    Many(Vec<String>),
+}
+
+/// A column of `by` or `select`.
+#[derive(Debug, Clone)]
+pub struct ColumnSpec {
+    /// The column's path, for problems.
+    pub path: String,
+    /// Its name.
+    pub name: Spanned<String>,
+    /// What it is; the input's column of that name by default.
+    pub sql: Option<Spanned<String>>,
+}
+
+/// How rows are cut into windows of event time.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(rename = "Window", untagged, deny_unknown_fields)]
+pub enum WindowSpec {
+    /// One window after the other, all of the same length.
+    Tumbling {
+        /// The length.
+        #[schemars(rename = "tumbling")]
+        size: Spanned<Duration>,
+        /// How long after midnight UTC (or of the time zone) windows begin; by default 0s.
+        offset: Option<Spanned<Duration>>,
+        /// The time zone whose days are meant, such as Europe/Berlin; by default UTC. For whole days only.
+        time_zone: Option<Spanned<String>>,
+    },
+    /// Windows that overlap: one begins every so often.
+    Hopping {
+        /// The length.
+        #[schemars(rename = "hopping")]
+        size: Spanned<Duration>,
+        /// From one window's start to the next.
+        every: Spanned<Duration>,
+        /// How long after midnight UTC windows begin; by default 0s.
+        offset: Option<Spanned<Duration>>,
+    },
+    /// Rows of a key that lie close together.
+    Session {
+        /// The gap that ends a session: rows less than this apart belong together.
+        #[schemars(rename = "session")]
+        gap: Spanned<Duration>,
+        /// The longest that a session may last; by default for ever.
+        max: Option<Spanned<Duration>>,
+    },
+}
+
+const STEP_FIELDS: [&str; 6] = ["from", "where", "window", "by", "select", "having"];
+const WINDOW_FIELDS: [&str; 7] = ["tumbling", "hopping", "session", "offset", "every", "time_zone", "max"];
+
+pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> StepSpec {
+    let before = reader.failures();
+    let mut step = StepSpec {
+        name,
+        from: Vec::new(),
+        filter: None,
+        window: None,
+        by: None,
+        select: None,
+        having: None,
+        incomplete: true,
+    };
+    let Some(fields) = reader.fields(node, path, &STEP_FIELDS) else { return step };
+    let from = reader.required(&fields, "from", "name the source or step whose rows come in: \"from: calls\"");
+    step.from = from.cloned().map(|entry| read_from(reader, &entry)).unwrap_or_default();
+    let mut expression =
+        |key: &str| fields.get(key).and_then(|entry| reader.text(entry.value, &entry.path, "an SQL expression"));
+    (step.filter, step.having) = (expression("where"), expression("having"));
+    step.window = fields.get("window").and_then(|entry| read_window(reader, entry));
+    step.by = fields.get("by").map(|entry| read_columns(reader, entry));
+    step.select = fields.get("select").map(|entry| read_columns(reader, entry));
+    if fields.get("window").is_none() {
+        for key in ["by", "having"] {
+            if let Some(entry) = fields.get(key) {
+                let hint = match key {
+                    "by" => "add a window, such as window: { tumbling: 1m }",
+                    _ => "use where, or add a window",
+                };
+                reader.problem(entry.key.at, &entry.path, format!("{key} without a window"), Some(hint.into()));
+            }
+        }
+    }
+    step.incomplete = reader.failures() != before;
+    step
+}
+
+fn read_from(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Spanned<String>> {
+    if !matches!(entry.value.kind, Kind::Sequence(_)) {
+        return reader.text(entry.value, &entry.path, "a source or a step").into_iter().collect();
+    }
+    let items = reader.items(entry.value, &entry.path).unwrap_or_default();
+    if items.is_empty() {
+        reader.problem(entry.value.at, &entry.path, "an empty list", Some("name at least one source or step".into()));
+    }
+    items.into_iter().filter_map(|(path, item)| reader.text(item, &path, "a source or a step")).collect()
+}
+
+fn read_window(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<WindowSpec>> {
+    let fields = reader.fields(entry.value, &entry.path, &WINDOW_FIELDS)?;
+    let kinds = ["tumbling", "hopping", "session"].map(|kind| fields.get(kind).map(|_| kind));
+    let kinds: Vec<&str> = kinds.into_iter().flatten().collect();
+    let [kind] = kinds[..] else {
+        let message = match kinds.len() {
+            0 => "no kind of window".to_owned(),
+            _ => format!("several kinds of windows ({})", kinds.join(", ")),
+        };
+        let hint = "write one of { tumbling: 1m }, { hopping: 5m, every: 1m }, { session: 30m }".to_owned();
+        reader.problem(entry.value.at, &entry.path, message, Some(hint));
+        return None;
+    };
+    let (allowed, window) = match kind {
+        "tumbling" => (["offset", "time_zone"].as_slice(), read_tumbling(reader, &fields)),
+        "hopping" => (["every", "offset"].as_slice(), read_hopping(reader, &fields)),
+        _ => (["max"].as_slice(), read_session(reader, &fields)),
+    };
+    for entry in &fields.entries {
+        let key = entry.key.value;
+        if key != kind && !allowed.contains(&key) {
+            let hint = format!("a {kind} window takes {}", allowed.join(" and "));
+            reader.problem(entry.key.at, &entry.path, format!("{key} does not go with {kind}"), Some(hint));
+        }
+    }
+    window.map(|window| Spanned::new(window, entry.value.at))
+}
+
+fn duration(reader: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<Spanned<Duration>> {
+    fields.get(key).and_then(|entry| reader.parsed(entry, "a duration", Duration::parse))
+}
+
+fn read_tumbling(reader: &mut Reader, fields: &Fields<'_>) -> Option<WindowSpec> {
+    let size = duration(reader, fields, "tumbling");
+    let offset = duration(reader, fields, "offset");
+    let time_zone =
+        fields.get("time_zone").and_then(|entry| reader.text(entry.value, &entry.path, "a time zone's name"));
+    Some(WindowSpec::Tumbling { size: size?, offset, time_zone })
+}
+
+fn read_hopping(reader: &mut Reader, fields: &Fields<'_>) -> Option<WindowSpec> {
+    let size = duration(reader, fields, "hopping");
+    reader.required(fields, "every", "say how often a window begins: { hopping: 5m, every: 1m }");
+    let every = duration(reader, fields, "every");
+    let offset = duration(reader, fields, "offset");
+    Some(WindowSpec::Hopping { size: size?, every: every?, offset })
+}
+
+fn read_session(reader: &mut Reader, fields: &Fields<'_>) -> Option<WindowSpec> {
+    let gap = duration(reader, fields, "session");
+    let max = duration(reader, fields, "max");
+    Some(WindowSpec::Session { gap: gap?, max })
+}
