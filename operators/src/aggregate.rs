@@ -12,15 +12,23 @@
 //! number. To add an aggregate: a variant of [`Function`], its types in [`Aggregate::new`], an accumulator in a file of its
 //! own, and a line in the property test that all share.
 
+mod bits;
+mod bounded;
 mod bytes;
 mod count;
+mod distinct;
 mod exact_sum;
 mod function;
 mod groups;
 mod limbs;
 mod min_max;
+mod moments;
 mod numbers;
+mod ordered;
+mod quantile;
 mod sum;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use arrow::array::{ArrayRef, BooleanArray};

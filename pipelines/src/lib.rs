@@ -1,2 +1,59 @@
-//! Stub.
+//! Thalweg: stream processing for the telemetry of AI platforms. This page is its architecture.
+//!
+//! A pipeline is a YAML file. It compiles to a timely dataflow that reads Kafka or archives of its topics, gathers rows into
+//! event-time windows and writes Parquet, which SQL reads back.
+//!
+//! # The layers
+//!
+//! A line, each using only what stands to its left; the folder is the layer, and Cargo enforces it.
+//!
+//! ```text
+//! schemas  ◀──  engine  ◀──  operators  ◀──  pipelines  ◀──  examples, benches
+//! what a row    ticks,       sources,         spec → plan → dataflow,
+//! is; bytes     workers,     windows,         catalogue, SQL,
+//! → Arrow       exchange,    aggregates,      the `thalweg` binary
+//!               watermarks   sinks
+//! ```
+//!
+//! # From a file to rows
+//!
+//! ```text
+//!   pipeline.yaml ─▶ spec ─────────▶ plan ─────────▶ lower ─────────▶ run
+//!                    as written      as checked      as run           a job, and its account
+//!                    (all problems   (types, keys,   (operators on
+//!                    with places)    expressions)    each worker)
+//! ```
+//!
+//! What the user wrote, what was validated and what runs are three types; nothing half-checked goes further.
+//!
+//! # The way of a row
+//!
+//! ```text
+//!   Kafka, archive ─▶ record ─▶ decoded ─▶ on time? ─▶ where ─▶ key ─▶ exchange ─▶ window ─▶ select, having ─▶ sink
+//!   operators/source  (reader)  schemas    source.rs   lower    window/keys engine window/    lower             sink/
+//!                                  └─▶ rejected  └─▶ late: outputs like any other, with the raw bytes
+//! ```
+//!
+//! # Six questions
+//!
+//! - *Where does a row enter?* `operators/src/source.rs`; Kafka's reader is `operators/kafka/src/reader.rs`.
+//! - *Where is lateness decided?* `accept` in `operators/src/source.rs`: per split, row by row, in offset order.
+//! - *Where do I add an aggregate?* `operators/src/aggregate.rs` says how, in its first lines.
+//! - *What may this file touch?* What stands to the left of its layer. `schemas` does no I/O; `engine` knows no operator;
+//!   `operators` knows neither YAML nor SQL.
+//! - *How is this tested?* `pipelines/tests/cases`: input and expected rows as data, run with one worker and with three, in ticks of
+//!   one row, with partitions dealt otherwise; the same rows every time.
+//! - *What happens after a crash?* Files that were complete are there, and nothing of the others; a job starts anew.
+//!
+//! # What makes results repeatable
+//!
+//! Lateness depends on a split's bytes alone; the job's watermark is the minimum over splits; every aggregate is an exact
+//! commutative monoid. So neither ticks nor workers nor the pace of reading can change a row. No operator reads the wall clock, and
+//! expressions that would are refused.
+
+pub mod catalogue;
+pub mod cli;
+mod lower;
+pub mod plan;
+pub mod run;
 pub mod spec;

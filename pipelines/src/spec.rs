@@ -19,7 +19,7 @@ pub use self::environment::Environment;
 pub use self::json_schema::json_schema;
 pub use self::position::{SourceText, Span, Spanned};
 pub use self::problem::{Problem, in_file_order};
-pub use self::schema::{FieldSpec, ScalarType, SchemaSpec, TimestampSpec, TypeSpec};
+pub use self::schema::SchemaSpec;
 pub use self::sink::{JsonlSpec, ParquetSpec, SinkSpec, StdoutSpec};
 pub use self::source::{ArchiveSpec, EventTimeSpec, FormatSpec, KafkaSpec, PositionSpec, SourceSpec, TopicOffsets};
 pub use self::step::{ColumnSpec, StepSpec, WindowSpec};

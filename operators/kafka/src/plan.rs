@@ -32,7 +32,8 @@ pub struct PlannedSplit {
 }
 
 impl PlannedSplit {
-    pub(crate) fn info(&self) -> SplitInfo {
+    /// The split as a source's counters name it.
+    pub fn info(&self) -> SplitInfo {
         SplitInfo {
             topic: Arc::clone(&self.topic),
             partition: self.partition,

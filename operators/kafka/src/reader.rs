@@ -353,7 +353,7 @@ impl SplitReader for KafkaReader {
         request: ReadRequest<'_>,
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<ReadProgress, SourceError> {
-        let deadline = Instant::now() + request.wait;
+        let started = Instant::now();
         let mut progress = ReadProgress { ended: std::mem::take(&mut self.ended), ..ReadProgress::default() };
         loop {
             let seen = self.wakeup.count();
@@ -365,7 +365,7 @@ impl SplitReader for KafkaReader {
             }
             let Some(&first) = request.order.first() else { return Ok(progress) };
             self.check_brokers(first)?;
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = request.wait.saturating_sub(started.elapsed());
             if left.is_zero() {
                 return Ok(progress);
             }

@@ -54,6 +54,10 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], String> {
         let (taken, rest) = self.0.split_at_checked(bytes).ok_or("it ends too early")?;
         self.0 = rest;

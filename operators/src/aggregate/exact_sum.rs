@@ -11,8 +11,11 @@
 //! A sum is a number, and numbers add exactly in any order. Base and form do depend on the order, so they never show:
 //! [`WindowSum::write`] writes the lowest set bit's exponent and the odd magnitude.
 
+mod fixed;
+
 use super::bytes::{Reader, write_varint};
-use super::limbs::{Exact, Natural, bit_length, round, trailing_zeros};
+use super::limbs::{Exact, Natural, bit_length, round};
+use fixed::{absolute, add_signed, aligned, odd, placed, shifted_left, signed};
 
 /// A sum of f64: 24 bytes in its window. −0 counts as +0; NaN and ±∞ are flags.
 pub(super) type ExactSum = WindowSum<2, 34>;
@@ -54,7 +57,11 @@ impl Term {
 #[derive(Debug, Clone)]
 pub(super) enum WindowSum<const LIMBS: usize, const SPILL: usize> {
     /// acc · 2^base, acc in two's complement.
-    Window { acc: [u64; LIMBS], base: i16, flags: u8 },
+    Window {
+        acc: [u64; LIMBS],
+        base: i16,
+        flags: u8,
+    },
     Spilled(Box<Spill<SPILL>>),
 }
 
@@ -77,12 +84,15 @@ impl ExactSum {
     #[inline(always)]
     pub(super) fn add(&mut self, value: f64) {
         match Term::of(value) {
-            Some(term) => {
-                self.add_term(term.magnitude.into(), term.exponent, term.negative);
-                self.set_flags(ADDED);
-            }
+            Some(term) => self.add_finite(term),
             None => self.add_special(value),
         }
+    }
+
+    /// Adds a value that is already taken apart.
+    #[inline(always)]
+    pub(super) fn add_finite(&mut self, term: Term) {
+        self.add_term(term.magnitude.into(), term.exponent, term.negative, ADDED);
     }
 
     #[cold]
@@ -114,6 +124,11 @@ impl ExactSum {
     pub(super) fn value(&self) -> f64 {
         self.special().unwrap_or_else(|| self.round())
     }
+
+    /// The sum divided by a count, which isn't 0, rounded once.
+    pub(super) fn mean(&self, count: u64) -> f64 {
+        self.special().unwrap_or_else(|| self.exact().round_quotient(&Exact::of(count)))
+    }
 }
 
 impl ProductSum {
@@ -121,7 +136,7 @@ impl ProductSum {
     #[inline(always)]
     pub(super) fn add(&mut self, left: Term, right: Term) {
         let magnitude = u128::from(left.magnitude) * u128::from(right.magnitude);
-        self.add_term(magnitude, left.exponent + right.exponent, left.negative != right.negative);
+        self.add_term(magnitude, left.exponent + right.exponent, left.negative != right.negative, 0);
     }
 }
 
@@ -146,7 +161,6 @@ impl<const LIMBS: usize, const SPILL: usize> WindowSum<LIMBS, SPILL> {
         }
     }
 
-    #[inline(always)]
     fn set_flags(&mut self, set: u8) {
         match self {
             WindowSum::Window { flags, .. } => *flags |= set,
@@ -155,8 +169,9 @@ impl<const LIMBS: usize, const SPILL: usize> WindowSum<LIMBS, SPILL> {
     }
 
     #[inline(always)]
-    fn add_term(&mut self, magnitude: u128, exponent: i32, negative: bool) {
-        if let WindowSum::Window { acc, base, .. } = self {
+    fn add_term(&mut self, magnitude: u128, exponent: i32, negative: bool, set: u8) {
+        if let WindowSum::Window { acc, base, flags } = self {
+            *flags |= set;
             let shift = (exponent - i32::from(*base)) as u32;
             if shift <= Self::SHIFT_MAX
                 && let Some(sum) = add_signed(acc, &placed(magnitude, shift), negative)
@@ -165,6 +180,7 @@ impl<const LIMBS: usize, const SPILL: usize> WindowSum<LIMBS, SPILL> {
                 return;
             }
         }
+        self.set_flags(set);
         self.add_slow(magnitude, exponent, negative);
     }
 
@@ -241,7 +257,10 @@ impl<const LIMBS: usize, const SPILL: usize> WindowSum<LIMBS, SPILL> {
     /// Adds another sum.
     pub(super) fn merge(&mut self, other: &Self) {
         match (&mut *self, other) {
-            (WindowSum::Window { acc, base, flags }, WindowSum::Window { acc: term, base: other_base, flags: set }) => {
+            (
+                WindowSum::Window { acc, base, flags },
+                WindowSum::Window { acc: term, base: other_base, flags: set },
+            ) => {
                 *flags |= set;
                 if acc.iter().all(|&limb| limb == 0) {
                     (*acc, *base) = (*term, *other_base);
@@ -386,86 +405,4 @@ impl<const SPILL: usize> Spill<SPILL> {
             (*limb, carry) = limb.carrying_add(shifted ^ mask, carry);
         }
     }
-}
-
-/// magnitude << shift, which fits.
-#[inline(always)]
-fn placed<const LIMBS: usize>(magnitude: u128, shift: u32) -> [u64; LIMBS] {
-    let mut limbs = [0; LIMBS];
-    if LIMBS == 2 {
-        let shifted = magnitude << shift;
-        limbs[0] = shifted as u64;
-        limbs[1] = (shifted >> 64) as u64;
-    } else {
-        let (word, bit) = ((shift / 64) as usize, shift % 64);
-        let low = magnitude << bit;
-        limbs[word] = low as u64;
-        limbs[word + 1] = (low >> 64) as u64;
-        if word + 2 < LIMBS {
-            limbs[word + 2] = ((magnitude >> 64) >> (64 - bit)) as u64;
-        }
-    }
-    limbs
-}
-
-/// acc ± term, in two's complement; `None` if it overflows.
-#[inline(always)]
-fn add_signed<const LIMBS: usize>(acc: &[u64; LIMBS], term: &[u64; LIMBS], negative: bool) -> Option<[u64; LIMBS]> {
-    let mask = u64::from(negative).wrapping_neg();
-    let mut carry = negative;
-    let mut sum = [0; LIMBS];
-    for index in 0..LIMBS {
-        (sum[index], carry) = acc[index].carrying_add(term[index] ^ mask, carry);
-    }
-    let top = LIMBS - 1;
-    let overflow = !(acc[top] ^ term[top] ^ mask) & (acc[top] ^ sum[top]);
-    if overflow >> 63 == 0 { Some(sum) } else { None }
-}
-
-/// The sign and magnitude of a number in two's complement.
-fn absolute<const N: usize>(number: &[u64; N]) -> (bool, [u64; N]) {
-    let negative = number[N - 1] >> 63 == 1;
-    (negative, signed(number, negative))
-}
-
-/// A number, or its negation in two's complement.
-fn signed<const N: usize>(number: &[u64; N], negative: bool) -> [u64; N] {
-    if !negative {
-        return *number;
-    }
-    let mut carry = true;
-    number.map(|limb| {
-        let (limb, over) = (!limb).carrying_add(0, carry);
-        carry = over;
-        limb
-    })
-}
-
-/// magnitude · 2^exponent with an odd magnitude (or zero).
-fn odd<const N: usize>(magnitude: &[u64; N], exponent: i32) -> ([u64; N], i32) {
-    let zeros = trailing_zeros(magnitude);
-    let (words, bits) = (zeros / 64, zeros % 64);
-    let mut limbs = [0; N];
-    for index in 0..N - words {
-        let high = magnitude.get(index + words + 1).copied().unwrap_or(0);
-        limbs[index] = magnitude[index + words] >> bits | if bits == 0 { 0 } else { high << (64 - bits) };
-    }
-    (limbs, exponent + zeros as i32)
-}
-
-/// magnitude << bits, if it then has at most `used` bits.
-fn aligned<const N: usize>(magnitude: &[u64; N], bits: i32, used: usize) -> Option<[u64; N]> {
-    let bits = bits as usize;
-    (bit_length(magnitude) + bits <= used).then(|| shifted_left(magnitude, bits))
-}
-
-/// magnitude << bits.
-fn shifted_left<const N: usize>(magnitude: &[u64; N], bits: usize) -> [u64; N] {
-    let (words, bits) = (bits / 64, bits % 64);
-    let mut limbs = [0; N];
-    for index in words..N {
-        let low = if index > words { magnitude[index - words - 1] } else { 0 };
-        limbs[index] = magnitude[index - words] << bits | if bits == 0 { 0 } else { low >> (64 - bits) };
-    }
-    limbs
 }

@@ -1,15 +1,22 @@
 //! The aggregate functions, what they take, and what they give.
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
 
 use arrow::datatypes::{DataType, Field};
 
+use super::bits::{BitOperation, Bits};
+use super::bounded::Bounded;
 use super::count::Count;
+use super::distinct::Distinct;
 use super::groups::Groups;
 use super::min_max::Extremum;
+use super::moments::{Pairs, Spread, Statistic, Variance};
 use super::numbers::is_number;
-use super::sum::{FloatSum, IntegerSum, Outcome};
+use super::ordered::{NoBy, Ordered};
+use super::quantile::Quantile;
+use super::sum::{FloatAverage, FloatSum, IntegerSum, Outcome};
 use super::values::{KeyKind, with_key};
 use super::{Accumulator, AggregateError};
 
@@ -227,7 +234,9 @@ impl Takes {
         match self {
             Takes::Anything => "any arguments",
             Takes::Number => "one number: an integer, a float or a Decimal128; cast the argument to one",
-            Takes::TwoNumbers => "two numbers (y, x): integers, floats or Decimal128; cast the arguments to these",
+            Takes::TwoNumbers => {
+                "two numbers (y, x): integers, floats or Decimal128; cast the arguments to these"
+            }
             Takes::Boolean => "one Boolean; write a condition, like `status = 'error'`",
             Takes::Integer => "one integer; cast the argument to one",
             Takes::Value => VALUE,
@@ -256,7 +265,9 @@ impl Aggregate {
         let parameter = |detail: String| AggregateError::Parameter { function: function.name(), detail };
         match function {
             Function::Quantile(p) if !(0.0..=1.0).contains(&p) => {
-                return Err(parameter(format!("takes a share from 0 to 1, not {p}; write 0.95 for the 95th percentile")));
+                return Err(parameter(format!(
+                    "takes a share from 0 to 1, not {p}; write 0.95 for the 95th percentile"
+                )));
             }
             Function::TopK(kept) | Function::Collect(kept) if !(1..=Function::KEPT_MAX).contains(&kept) => {
                 return Err(parameter(format!("keeps from 1 to {} values, not {kept}", Function::KEPT_MAX)));
@@ -324,23 +335,76 @@ impl Aggregate {
     /// An accumulator without groups.
     pub fn accumulator(&self) -> Box<dyn Accumulator> {
         let types = &self.argument_types;
+        let value = types.first().unwrap_or(&DataType::Null);
+        let variance =
+            |spread, root| -> Box<dyn Accumulator> { Box::new(Groups::new(Variance { spread, root })) };
+        let pairs = |statistic| -> Box<dyn Accumulator> { Box::new(Groups::new(Pairs { statistic })) };
         match self.function {
-            Function::Count => Box::new(Groups::new(Count)),
+            // Either way, the rows without a null among the arguments.
+            Function::Count | Function::RegrCount => Box::new(Groups::new(Count)),
+            Function::CountDistinct => with_key!(value, K => Box::new(Groups::new(Distinct::<K>::new()))),
             Function::Sum => self.sum(Outcome::Sum),
+            Function::Avg => self.sum(Outcome::Average),
             Function::Min | Function::BoolAnd => {
-                with_key!(&types[0], K => Box::new(Groups::new(Extremum::<K>::least(&types[0]))))
+                with_key!(value, K => Box::new(Groups::new(Extremum::<K>::new(value, Ordering::Less))))
             }
             Function::Max | Function::BoolOr => {
-                with_key!(&types[0], K => Box::new(Groups::new(Extremum::<K>::greatest(&types[0]))))
+                with_key!(value, K => Box::new(Groups::new(Extremum::<K>::new(value, Ordering::Greater))))
             }
-            other => unreachable!("{other:?}"),
+            Function::BitAnd => self.bits(BitOperation::And),
+            Function::BitOr => self.bits(BitOperation::Or),
+            Function::BitXor => self.bits(BitOperation::Xor),
+            Function::VarPop => variance(Spread::Population, false),
+            Function::VarSamp => variance(Spread::Sample, false),
+            Function::StddevPop => variance(Spread::Population, true),
+            Function::StddevSamp => variance(Spread::Sample, true),
+            Function::CovarPop => pairs(Statistic::Covariance(Spread::Population)),
+            Function::CovarSamp => pairs(Statistic::Covariance(Spread::Sample)),
+            Function::Corr => pairs(Statistic::Correlation),
+            Function::RegrSlope => pairs(Statistic::Slope),
+            Function::RegrIntercept => pairs(Statistic::Intercept),
+            Function::RegrR2 => pairs(Statistic::RSquared),
+            Function::RegrAvgX => pairs(Statistic::AverageX),
+            Function::RegrAvgY => pairs(Statistic::AverageY),
+            Function::RegrSxx => pairs(Statistic::Sxx),
+            Function::RegrSyy => pairs(Statistic::Syy),
+            Function::RegrSxy => pairs(Statistic::Sxy),
+            Function::Quantile(share) => Box::new(Groups::new(Quantile::new(share))),
+            Function::First => self.ordered(Ordering::Less),
+            Function::Last => self.ordered(Ordering::Greater),
+            Function::ArgMin => self.ordered_by(Ordering::Less),
+            Function::ArgMax => self.ordered_by(Ordering::Greater),
+            Function::TopK(kept) => self.bounded(kept, Ordering::Greater),
+            Function::Collect(kept) => self.bounded(kept, Ordering::Less),
         }
+    }
+
+    fn bits(&self, operation: BitOperation) -> Box<dyn Accumulator> {
+        Box::new(Groups::new(Bits { operation, data_type: self.argument_types[0].clone() }))
+    }
+
+    fn ordered(&self, better: Ordering) -> Box<dyn Accumulator> {
+        let value = &self.argument_types[0];
+        with_key!(value, K => Box::new(Groups::new(Ordered::<NoBy, K>::new(value, value, better))))
+    }
+
+    fn ordered_by(&self, better: Ordering) -> Box<dyn Accumulator> {
+        let (value, by) = (&self.argument_types[0], &self.argument_types[1]);
+        with_key!(by, B => {
+            with_key!(value, K => Box::new(Groups::new(Ordered::<B, K>::new(value, by, better))))
+        })
+    }
+
+    fn bounded(&self, limit: usize, better: Ordering) -> Box<dyn Accumulator> {
+        let value = &self.argument_types[0];
+        with_key!(value, K => Box::new(Groups::new(Bounded::<K>::new(value, limit, better))))
     }
 
     fn sum(&self, outcome: Outcome) -> Box<dyn Accumulator> {
         let scale = match &self.argument_types[0] {
             DataType::Decimal128(_, scale) => *scale,
             integer if integer.is_integer() => 0,
+            _ if outcome == Outcome::Average => return Box::new(Groups::new(FloatAverage)),
             _ => return Box::new(Groups::new(FloatSum)),
         };
         Box::new(Groups::new(IntegerSum { scale, outcome, sum_type: self.result_type() }))

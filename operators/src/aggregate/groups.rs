@@ -92,8 +92,7 @@ impl<F: Family> Accumulator for Groups<F> {
             return Err(Self::damaged("it is null".to_owned()));
         }
         let (family, own) = (&self.family, &mut self.states);
-        let mut merge =
-            |row: usize, state: F::State| family.merge(&mut own[groups[row] as usize], &state);
+        let mut merge = |row: usize, state: F::State| family.merge(&mut own[groups[row] as usize], &state);
         family.decode(states, &mut merge).map_err(Self::damaged)
     }
 
@@ -169,9 +168,16 @@ impl Selection {
     /// Calls `each` with every selected row's number, ascending.
     #[inline(always)]
     pub(super) fn for_each(&self, mut each: impl FnMut(usize)) {
-        match self {
-            Selection::All(rows) => (0..*rows).for_each(each),
-            Selection::Some(bits) => bits.set_indices().for_each(&mut each),
+        let (mut whole, mut runs) = match self {
+            Selection::All(rows) => (Some((0, *rows)), None),
+            Selection::Some(bits) => (None, Some(bits.set_slices())),
+        };
+        // Run by run, so that `each` is called at one place only: what is called at two isn't inlined, which costs more than
+        // most of the loops it is.
+        while let Some((start, end)) = whole.take().or_else(|| runs.as_mut()?.next()) {
+            for row in start..end {
+                each(row);
+            }
         }
     }
 }

@@ -7,7 +7,10 @@ use std::cmp::Ordering;
 
 /// The position of the highest set bit, plus one; 0 for zero.
 pub(super) fn bit_length(limbs: &[u64]) -> usize {
-    limbs.iter().rposition(|&limb| limb != 0).map_or(0, |top| 64 * top + 64 - limbs[top].leading_zeros() as usize)
+    limbs
+        .iter()
+        .rposition(|&limb| limb != 0)
+        .map_or(0, |top| 64 * top + 64 - limbs[top].leading_zeros() as usize)
 }
 
 /// The position of the lowest set bit; 0 for zero.
@@ -24,7 +27,7 @@ fn bits_at(limbs: &[u64], position: usize) -> u64 {
     limb(word) >> bit | high
 }
 
-/// The f64 nearest to ±limbs · 2^exponent. Zero is +0.
+/// The f64 nearest to ±limbs · 2^exponent; never −0.
 pub(super) fn round(negative: bool, limbs: &[u64], exponent: i64) -> f64 {
     let length = bit_length(limbs);
     if length == 0 {
@@ -47,7 +50,7 @@ pub(super) fn round(negative: bool, limbs: &[u64], exponent: i64) -> f64 {
     };
     // The hidden bit adds one to the exponent field, and so does a mantissa that was rounded up to the next power of two.
     let bits = ((unit + 1074) as u64) << 52;
-    f64::from_bits(bits + mantissa | u64::from(negative) << 63)
+    f64::from_bits((bits + mantissa) | u64::from(negative) << 63) + 0.0
 }
 
 /// A natural number; its highest limb isn't zero.
@@ -114,7 +117,8 @@ impl Natural {
     }
 
     fn shifted_right(&self, bits: usize) -> Natural {
-        let limbs = (0..self.0.len().saturating_sub(bits / 64)).map(|word| bits_at(&self.0, bits + 64 * word));
+        let limbs =
+            (0..self.0.len().saturating_sub(bits / 64)).map(|word| bits_at(&self.0, bits + 64 * word));
         Natural::new(limbs.collect())
     }
 
@@ -241,11 +245,6 @@ impl Exact {
             (self.negative, left.minus(&right))
         };
         Exact { negative, magnitude, exponent }
-    }
-
-    /// The nearest f64.
-    pub(super) fn round(&self) -> f64 {
-        round(self.negative, self.magnitude.limbs(), self.exponent)
     }
 
     /// The f64 nearest to `self / divisor`, which isn't zero.

@@ -22,12 +22,9 @@ pub(super) struct Extremum<K> {
 }
 
 impl<K: Key> Extremum<K> {
-    pub(super) fn least(data_type: &DataType) -> Extremum<K> {
-        Extremum { data_type: data_type.clone(), better: Ordering::Less, key: PhantomData }
-    }
-
-    pub(super) fn greatest(data_type: &DataType) -> Extremum<K> {
-        Extremum { data_type: data_type.clone(), better: Ordering::Greater, key: PhantomData }
+    /// Less keeps the least value, Greater the greatest.
+    pub(super) fn new(data_type: &DataType, better: Ordering) -> Extremum<K> {
+        Extremum { data_type: data_type.clone(), better, key: PhantomData }
     }
 
     #[inline(always)]

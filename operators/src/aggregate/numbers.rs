@@ -8,7 +8,7 @@ use arrow::datatypes::{
     Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use super::limbs::{Natural, Exact};
+use super::limbs::{Exact, Natural};
 
 /// Whether a type is one that [`Numbers`] takes.
 pub(super) fn is_number(data_type: &DataType) -> bool {
@@ -54,7 +54,9 @@ impl<'a> Numbers<'a> {
             Numbers::Float(values) => values,
             Numbers::Signed(values) => values.iter().map(|&value| value as f64).collect(),
             Numbers::Unsigned(values) => values.iter().map(|&value| value as f64).collect(),
-            Numbers::Decimal(values, scale) => values.iter().map(|&value| decimal_to_float(value, scale)).collect(),
+            Numbers::Decimal(values, scale) => {
+                values.iter().map(|&value| decimal_to_float(value, scale)).collect()
+            }
         }
     }
 }
@@ -63,8 +65,8 @@ impl<'a> Numbers<'a> {
 fn decimal_to_float(unscaled: i128, scale: i8) -> f64 {
     /// Up to here, powers of ten are f64.
     const EXACT_POWERS: [f64; 23] = [
-        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
-        1e19, 1e20, 1e21, 1e22,
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
+        1e18, 1e19, 1e20, 1e21, 1e22,
     ];
     let small = unscaled.unsigned_abs() <= 1 << 53;
     match EXACT_POWERS.get(usize::from(scale.unsigned_abs())) {

@@ -2,7 +2,7 @@
 //!
 //! Integers and decimals are added as integers of 192 bits, floats as [`ExactSum`]. A sum of integers or decimals that its type
 //! can't hold is null; `avg` divides the exact sum and rounds the quotient once, so it is right even where `sum` is null
-//! or ∞.
+//! or overflows to ∞.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 
 use super::Rows;
-use super::bytes::{read_states, write_states};
+use super::bytes::{read_states, write_states, write_varint};
 use super::exact_sum::ExactSum;
 use super::groups::{Family, Picked, Selection};
 use super::limbs::{Exact, Natural};
@@ -149,12 +149,14 @@ impl Family for IntegerSum {
         }
         let totals = filled.map(|state| state.and_then(IntegerTotal::total));
         match &self.sum_type {
-            DataType::Int64 => {
-                Arc::new(totals.map(|total| total.and_then(|total| i64::try_from(total).ok())).collect::<Int64Array>())
-            }
-            DataType::UInt64 => {
-                Arc::new(totals.map(|total| total.and_then(|total| u64::try_from(total).ok())).collect::<UInt64Array>())
-            }
+            DataType::Int64 => Arc::new(
+                totals.map(|total| total.and_then(|total| i64::try_from(total).ok())).collect::<Int64Array>(),
+            ),
+            DataType::UInt64 => Arc::new(
+                totals
+                    .map(|total| total.and_then(|total| u64::try_from(total).ok()))
+                    .collect::<UInt64Array>(),
+            ),
             decimal => {
                 let fits = |total: &i128| total.unsigned_abs() < 10u128.pow(38);
                 let totals: Decimal128Array = totals.map(|total| total.filter(fits)).collect();
@@ -204,5 +206,68 @@ impl Family for FloatSum {
 
     fn heap_bytes(&self, state: &ExactSum) -> usize {
         state.heap_bytes()
+    }
+}
+
+/// `avg` of floats. The column: Binary, the count and the sum.
+pub(super) struct FloatAverage;
+
+/// Counted floats.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FloatTotal {
+    sum: ExactSum,
+    count: u64,
+}
+
+impl Family for FloatAverage {
+    type State = FloatTotal;
+    const NAME: &'static str = "avg";
+
+    fn identity(&self) -> FloatTotal {
+        FloatTotal::default()
+    }
+
+    fn update(&self, states: &mut [FloatTotal], rows: &Rows<'_>) {
+        let values = Numbers::of(&rows.arguments[0]).into_floats();
+        Selection::of(rows, rows.arguments).for_each(|row| {
+            let state = &mut states[rows.groups[row] as usize];
+            state.sum.add(values[row]);
+            state.count += 1;
+        });
+    }
+
+    fn merge(&self, into: &mut FloatTotal, from: &FloatTotal) {
+        into.sum.merge(&from.sum);
+        into.count = into.count.wrapping_add(from.count);
+    }
+
+    fn state_type(&self) -> DataType {
+        DataType::Binary
+    }
+
+    fn encode(&self, states: Picked<'_, FloatTotal>) -> ArrayRef {
+        write_states(states, |state, out| {
+            write_varint(state.count, out);
+            state.sum.write(out);
+        })
+    }
+
+    fn decode(&self, column: &ArrayRef, each: &mut dyn FnMut(usize, FloatTotal)) -> Result<(), String> {
+        read_states(column, each, |bytes| {
+            let (count, sum) = (bytes.varint()?, ExactSum::read(bytes)?);
+            if (count == 0) != sum.is_empty() {
+                return Err("count and sum don't belong together".to_owned());
+            }
+            Ok(FloatTotal { sum, count })
+        })
+    }
+
+    fn evaluate(&self, states: Picked<'_, FloatTotal>) -> ArrayRef {
+        let averages = states.iter().map(|state| (state.count > 0).then(|| state.sum.mean(state.count)));
+        Arc::new(averages.collect::<Float64Array>())
+    }
+
+    fn heap_bytes(&self, state: &FloatTotal) -> usize {
+        state.sum.heap_bytes()
     }
 }

@@ -35,7 +35,9 @@ impl KeyKind {
     /// `None`: values of this type have no key.
     pub(super) fn of(data_type: &DataType) -> Option<KeyKind> {
         match data_type {
-            DataType::Boolean | DataType::Float32 | DataType::Float64 | DataType::Date32 => Some(KeyKind::Narrow),
+            DataType::Boolean | DataType::Float32 | DataType::Float64 | DataType::Date32 => {
+                Some(KeyKind::Narrow)
+            }
             DataType::Timestamp(..) => Some(KeyKind::Narrow),
             integer if integer.is_integer() => Some(KeyKind::Narrow),
             DataType::Decimal128(..) => Some(KeyKind::Wide),
@@ -66,10 +68,6 @@ pub(super) trait Key: Clone + Send + Sized + 'static {
     fn read(data_type: &DataType, bytes: &mut Reader<'_>) -> Result<Self, String>;
     /// Keys back as values.
     fn array<'a>(data_type: &DataType, keys: impl Iterator<Item = Option<Self::Ref<'a>>>) -> ArrayRef;
-    /// Checks what a key read as a value can't show: canonical floats are the only values that states hold.
-    fn is_canonical(_data_type: &DataType, _key: Self::Ref<'_>) -> bool {
-        true
-    }
 }
 
 /// The bits of a float, ordered as the module says.
@@ -113,24 +111,80 @@ narrow!(Float32Type, Float64Type; float_key, key_float);
 macro_rules! with_narrow {
     ($data_type:expr, $kind:ident => $body:expr) => {
         match $data_type {
-            DataType::Int8 => { type $kind = Int8Type; $body }
-            DataType::Int16 => { type $kind = Int16Type; $body }
-            DataType::Int32 => { type $kind = Int32Type; $body }
-            DataType::Int64 => { type $kind = Int64Type; $body }
-            DataType::UInt8 => { type $kind = UInt8Type; $body }
-            DataType::UInt16 => { type $kind = UInt16Type; $body }
-            DataType::UInt32 => { type $kind = UInt32Type; $body }
-            DataType::UInt64 => { type $kind = UInt64Type; $body }
-            DataType::Float32 => { type $kind = Float32Type; $body }
-            DataType::Float64 => { type $kind = Float64Type; $body }
-            DataType::Date32 => { type $kind = Date32Type; $body }
-            DataType::Timestamp(TimeUnit::Second, _) => { type $kind = TimestampSecondType; $body }
-            DataType::Timestamp(TimeUnit::Millisecond, _) => { type $kind = TimestampMillisecondType; $body }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => { type $kind = TimestampMicrosecondType; $body }
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => { type $kind = TimestampNanosecondType; $body }
+            DataType::Int8 => {
+                type $kind = Int8Type;
+                $body
+            }
+            DataType::Int16 => {
+                type $kind = Int16Type;
+                $body
+            }
+            DataType::Int32 => {
+                type $kind = Int32Type;
+                $body
+            }
+            DataType::Int64 => {
+                type $kind = Int64Type;
+                $body
+            }
+            DataType::UInt8 => {
+                type $kind = UInt8Type;
+                $body
+            }
+            DataType::UInt16 => {
+                type $kind = UInt16Type;
+                $body
+            }
+            DataType::UInt32 => {
+                type $kind = UInt32Type;
+                $body
+            }
+            DataType::UInt64 => {
+                type $kind = UInt64Type;
+                $body
+            }
+            DataType::Float32 => {
+                type $kind = Float32Type;
+                $body
+            }
+            DataType::Float64 => {
+                type $kind = Float64Type;
+                $body
+            }
+            DataType::Date32 => {
+                type $kind = Date32Type;
+                $body
+            }
+            DataType::Timestamp(TimeUnit::Second, _) => {
+                type $kind = TimestampSecondType;
+                $body
+            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                type $kind = TimestampMillisecondType;
+                $body
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                type $kind = TimestampMicrosecondType;
+                $body
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                type $kind = TimestampNanosecondType;
+                $body
+            }
             other => unreachable!("invariant: {other} has no narrow key, and Aggregate::new refused it"),
         }
     };
+}
+
+/// Whether a value of a type has this key.
+fn is_canonical(data_type: &DataType, key: u64) -> bool {
+    fn survives<T: Narrow>(key: u64) -> bool {
+        T::key(T::value(key)) == key
+    }
+    match data_type {
+        DataType::Boolean => key <= 1,
+        other => with_narrow!(other, T => survives::<T>(key)),
+    }
 }
 
 impl Key for u64 {
@@ -178,7 +232,7 @@ impl Key for u64 {
 
     fn read(data_type: &DataType, bytes: &mut Reader<'_>) -> Result<u64, String> {
         let key = bytes.u64()?;
-        if Self::is_canonical(data_type, key) { Ok(key) } else { Err(format!("{key:#x} is no {data_type}")) }
+        if is_canonical(data_type, key) { Ok(key) } else { Err(format!("{key:#x} is no {data_type}")) }
     }
 
     fn array<'a>(data_type: &DataType, keys: impl Iterator<Item = Option<Self::Ref<'a>>>) -> ArrayRef {
@@ -189,16 +243,6 @@ impl Key for u64 {
         match data_type {
             DataType::Boolean => Arc::new(keys.map(|key| key.map(|key| key != 0)).collect::<BooleanArray>()),
             other => with_narrow!(other, T => values::<T>(other, keys)),
-        }
-    }
-
-    fn is_canonical(data_type: &DataType, key: u64) -> bool {
-        fn survives<T: Narrow>(key: u64) -> bool {
-            T::key(T::value(key)) == key
-        }
-        match data_type {
-            DataType::Boolean => key <= 1,
-            other => with_narrow!(other, T => survives::<T>(key)),
         }
     }
 }
@@ -212,7 +256,7 @@ impl Key for i128 {
     }
 
     #[inline(always)]
-    fn at<'a>(column: &'a &[i128], row: usize) -> i128 {
+    fn at(column: &&[i128], row: usize) -> i128 {
         column[row]
     }
 
@@ -327,10 +371,21 @@ impl Key for Box<[u8]> {
 /// Runs `$body` with `$key` as the [`Key`] of a data type that has one.
 macro_rules! with_key {
     ($data_type:expr, $key:ident => $body:expr) => {
-        match $crate::aggregate::values::KeyKind::of($data_type).expect("invariant: Aggregate::new checked the types") {
-            $crate::aggregate::values::KeyKind::Narrow => { type $key = u64; $body }
-            $crate::aggregate::values::KeyKind::Wide => { type $key = i128; $body }
-            $crate::aggregate::values::KeyKind::Bytes => { type $key = Box<[u8]>; $body }
+        match $crate::aggregate::values::KeyKind::of($data_type)
+            .expect("invariant: Aggregate::new checked the types")
+        {
+            $crate::aggregate::values::KeyKind::Narrow => {
+                type $key = u64;
+                $body
+            }
+            $crate::aggregate::values::KeyKind::Wide => {
+                type $key = i128;
+                $body
+            }
+            $crate::aggregate::values::KeyKind::Bytes => {
+                type $key = Box<[u8]>;
+                $body
+            }
         }
     };
 }

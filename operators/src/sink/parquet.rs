@@ -67,7 +67,7 @@ pub(super) fn visible(batch: &RecordBatch) -> RecordBatch {
 /// A worker's part of a Parquet sink.
 pub struct ParquetSink {
     config: ParquetConfig,
-    /// Tells apart the files of workers and of runs.
+    /// Tells apart the files of workers.
     file_prefix: String,
     files: u64,
     partitions: BTreeMap<PathBuf, Buffer>,
@@ -84,11 +84,11 @@ struct Buffer {
 }
 
 impl ParquetSink {
-    /// `run` tells this run's files from an earlier one's in the same folder.
-    pub fn new(config: ParquetConfig, run: &str, worker: usize, counters: Arc<SinkCounters>) -> Self {
+    /// The part of worker `worker`, whose number tells its files from the others'.
+    pub fn new(config: ParquetConfig, worker: usize, counters: Arc<SinkCounters>) -> Self {
         ParquetSink {
             config,
-            file_prefix: format!("part-{run}-{worker:03}"),
+            file_prefix: format!("part-{worker:03}"),
             files: 0,
             partitions: BTreeMap::new(),
             buffered: 0,
@@ -277,7 +277,7 @@ mod tests {
             ..ParquetConfig::new("test", folder.path())
         };
         let counters = Arc::new(SinkCounters::default());
-        let mut sink = ParquetSink::new(config, "0", 0, Arc::clone(&counters));
+        let mut sink = ParquetSink::new(config, 0, Arc::clone(&counters));
         sink.write(batch(&[(Some("a/ü"), 3), (None, 7), (Some("b"), 5)])).unwrap();
         sink.write(batch(&[(Some("b"), 4), (Some("a/ü"), 1)])).unwrap();
         assert!(files(folder.path()).is_empty(), "nothing is published before its file is whole");
@@ -301,7 +301,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = ParquetConfig { buffer_bytes_max: 100_000, ..ParquetConfig::new("test", folder.path()) };
         let counters = Arc::new(SinkCounters::default());
-        let mut sink = ParquetSink::new(config, "0", 0, Arc::clone(&counters));
+        let mut sink = ParquetSink::new(config, 0, Arc::clone(&counters));
         let rows: Vec<(Option<&str>, i64)> = (0..1000).map(|i| (Some("x"), i)).collect();
         for _ in 0..20 {
             sink.write(batch(&rows)).unwrap();

@@ -16,7 +16,7 @@ use super::{Record, SourceConfig, SplitInfo};
 use crate::window::{OFFSET, SPLIT, TIME};
 
 /// What Kafka knows of a record, as a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MetadataColumn {
     /// `_topic`, `Utf8`.
     Topic,
@@ -33,7 +33,7 @@ pub enum MetadataColumn {
 }
 
 impl MetadataColumn {
-    /// All of them.
+    /// All of them, in the order in which rows hold them.
     pub const ALL: [MetadataColumn; 6] =
         [Self::Topic, Self::Partition, Self::Offset, Self::Timestamp, Self::Key, Self::Headers];
 
@@ -58,12 +58,15 @@ impl MetadataColumn {
             Self::Timestamp => (timestamp_type(), true),
             Self::Key => (DataType::Binary, true),
             Self::Headers => {
-                let entry = Field::new("item", DataType::Struct(header_fields()), true);
-                (DataType::List(Arc::new(entry)), false)
+                (DataType::List(header_item()), false)
             }
         };
         Field::new(self.name(), data_type, nullable)
     }
+}
+
+fn header_item() -> Arc<Field> {
+    Arc::new(Field::new_list_field(DataType::Struct(header_fields()), false))
 }
 
 fn header_fields() -> Fields {
@@ -113,7 +116,8 @@ impl RowColumns {
             ),
             MetadataColumn::Key => MetadataBuilder::Key(BinaryBuilder::new()),
             MetadataColumn::Headers => {
-                MetadataBuilder::Headers(ListBuilder::new(StructBuilder::from_fields(header_fields(), 0)))
+                let entries = StructBuilder::from_fields(header_fields(), 0);
+                MetadataBuilder::Headers(ListBuilder::new(entries).with_field(header_item()))
             }
         });
         RowColumns {

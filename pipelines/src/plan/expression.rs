@@ -13,7 +13,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, SchemaError};
 use datafusion::execution::SessionStateDefaults;
@@ -133,6 +133,15 @@ impl Expressions {
         }
     }
 
+    /// Compiles an expression, cast to a type where it is of another.
+    pub(super) fn compile_as(&self, expr: &Expr, columns: &[Field], wanted: &DataType) -> Result<Compiled, Finding> {
+        let compiled = self.compile(expr, columns)?;
+        if compiled.data_type == *wanted {
+            return Ok(compiled);
+        }
+        self.compile(&Expr::Cast(Cast::new(Box::new(expr.clone()), wanted.clone())), columns)
+    }
+
     /// Compiles a condition.
     pub(super) fn compile_condition(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Finding> {
         let compiled = self.compile(expr, columns)?;
@@ -168,7 +177,7 @@ impl Expressions {
     fn function_names(&self, place: Place) -> Vec<&str> {
         let mut names: Vec<&str> = self.state.scalar_functions().keys().map(String::as_str).collect();
         if place == Place::Window {
-            names.extend(aggregates::names());
+            names.extend(aggregates::names().map(|name: &'static str| -> &str { name }));
         }
         names.sort_unstable();
         names
@@ -200,7 +209,6 @@ fn stream_type(data_type: &DataType) -> Option<DataType> {
             let data_type = stream_type(item.data_type())?;
             DataType::List(Arc::new(Field::new_list_field(data_type, item.is_nullable())))
         }
-        DataType::Time32(TimeUnit::Second | TimeUnit::Millisecond) | DataType::Time64(_) => data_type.clone(),
         DataType::Struct(_) | DataType::Decimal128(..) => data_type.clone(),
         DataType::Boolean | DataType::Utf8 | DataType::Binary | DataType::Date32 => data_type.clone(),
         other if other.is_integer() || other.is_floating() => data_type.clone(),

@@ -152,7 +152,7 @@ pub(super) fn read_columns(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Column
                 }
             }
         }
-        Kind::Scalar(_) => plain(reader, entry.value, &entry.path, &mut columns),
+        Kind::Scalar(..) => plain(reader, entry.value, &entry.path, &mut columns),
         Kind::Null | Kind::Broken => {
             let hint = "write \"name: expression\" lines, or a list of columns".to_owned();
             reader.expected(entry.value, &entry.path, "columns", Some(hint));

@@ -45,6 +45,14 @@ impl Reader {
         self.problems.push(self.source.problem(at, path, message, hint));
     }
 
+    /// The place, as long as the word that begins there.
+    pub(super) fn word_at(&self, at: Span) -> Span {
+        let line = self.source.line(at.line).unwrap_or_default();
+        let word = line.chars().skip(at.column.saturating_sub(1));
+        let length = word.take_while(|c| c.is_alphanumeric() || "_-.\"'".contains(*c)).count();
+        Span { length: length.max(1), ..at }
+    }
+
     /// A number that grows with every value that could not be read: equal before and after means that all was well.
     pub(super) fn failures(&self) -> usize {
         self.problems.len() + self.passed_over
@@ -72,7 +80,7 @@ impl Reader {
         };
         let mut fields = Fields { at: node.at, path: path.to_owned(), entries: Vec::with_capacity(entries.len()) };
         for (key, value) in entries {
-            let Kind::Scalar(name) = &key.kind else {
+            let Kind::Scalar(name, _) = &key.kind else {
                 self.problem(key.at, path, format!("a key must be a plain text, not {}", key.describe()), None);
                 continue;
             };
@@ -113,7 +121,7 @@ impl Reader {
     /// A scalar's text.
     pub(super) fn text(&mut self, node: &Node, path: &str, what: &str) -> Option<Spanned<String>> {
         match &node.kind {
-            Kind::Scalar(text) => Some(Spanned::new(text.clone(), node.at)),
+            Kind::Scalar(text, _) => Some(Spanned::new(text.clone(), node.at)),
             _ => {
                 self.expected(node, path, what, None);
                 None

@@ -246,9 +246,9 @@ fn read_kafka(reader: &mut Reader, entry: &Entry<'_>) -> Option<KafkaSpec> {
 fn read_position(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<PositionSpec>> {
     let forms = "earliest, latest, { timestamp: … } or { offsets: … }";
     let position = match &entry.value.kind {
-        Kind::Scalar(text) if text == "earliest" => PositionSpec::Earliest,
-        Kind::Scalar(text) if text == "latest" => PositionSpec::Latest,
-        Kind::Scalar(text) => {
+        Kind::Scalar(text, _) if text == "earliest" => PositionSpec::Earliest,
+        Kind::Scalar(text, _) if text == "latest" => PositionSpec::Latest,
+        Kind::Scalar(text, _) => {
             let near = suggest::nearest(text, ["earliest", "latest"]);
             let hint = near.map_or_else(|| format!("write {forms}"), |near| format!("did you mean \"{near}\"?"));
             reader.problem(entry.value.at, &entry.path, format!("unknown position \"{text}\""), Some(hint));

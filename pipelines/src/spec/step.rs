@@ -32,6 +32,9 @@ pub struct StepSpec {
     /// Results for which this is not true are left out.
     #[schemars(with = "Option<Expression>")]
     pub having: Option<Spanned<String>>,
+    /// Whether there is a `window` at all, be it a wrong one.
+    #[schemars(skip)]
+    pub is_windowed: bool,
     /// Something in it was wrong, and has been said.
     #[schemars(skip)]
     pub incomplete: bool,
@@ -106,6 +109,7 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         by: None,
         select: None,
         having: None,
+        is_windowed: false,
         incomplete: true,
     };
     let Some(fields) = reader.fields(node, path, &STEP_FIELDS) else { return step };
@@ -114,10 +118,11 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
     let mut expression =
         |key: &str| fields.get(key).and_then(|entry| reader.text(entry.value, &entry.path, "an SQL expression"));
     (step.filter, step.having) = (expression("where"), expression("having"));
+    step.is_windowed = fields.get("window").is_some();
     step.window = fields.get("window").and_then(|entry| read_window(reader, entry));
     step.by = fields.get("by").map(|entry| read_columns(reader, entry));
     step.select = fields.get("select").map(|entry| read_columns(reader, entry));
-    if fields.get("window").is_none() {
+    if !step.is_windowed {
         for key in ["by", "having"] {
             if let Some(entry) = fields.get(key) {
                 let hint = match key {

@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
+use saphyr::{AnnotatedMapping, MarkedYaml, Scalar, YamlData};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as YamlSpan};
 
 use super::environment::{Environment, expand};
 use super::{Problem, SourceText, Span};
@@ -28,7 +29,7 @@ pub(super) enum Kind {
     /// Nothing was written, or `null` or `~`.
     Null,
     /// A scalar's text, with environment variables filled in.
-    Scalar(String),
+    Scalar(String, ScalarStyle),
     /// A scalar that could not be filled in; said already.
     Broken,
     Sequence(Vec<Node>),
@@ -41,8 +42,8 @@ impl Node {
     pub(super) fn describe(&self) -> String {
         match &self.kind {
             Kind::Null => "nothing".into(),
-            Kind::Scalar(text) if text.chars().count() > 40 => "a text".into(),
-            Kind::Scalar(text) => format!("\"{text}\""),
+            Kind::Scalar(text, _) if text.chars().count() > 40 => "a text".into(),
+            Kind::Scalar(text, _) => format!("\"{text}\""),
             Kind::Broken => "a text".into(),
             Kind::Sequence(_) => "a list".into(),
             Kind::Mapping(_) => "a mapping".into(),
@@ -128,7 +129,7 @@ pub(super) fn fill_in(
 ) {
     match &mut node.kind {
         Kind::Null | Kind::Broken => {}
-        Kind::Scalar(text) => match expand(text, environment) {
+        Kind::Scalar(text, _) => match expand(text, environment) {
             Ok(expanded) => *text = expanded,
             Err(errors) => {
                 let problem = |error: super::environment::ExpansionError| {
@@ -145,7 +146,7 @@ pub(super) fn fill_in(
         }
         Kind::Mapping(entries) => {
             for (key, value) in entries {
-                let key = if let Kind::Scalar(key) = &key.kind { key.as_str() } else { "?" };
+                let key = if let Kind::Scalar(key, _) = &key.kind { key.as_str() } else { "?" };
                 let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 fill_in(value, &path, environment, source, problems);
             }
@@ -153,9 +154,27 @@ pub(super) fn fill_in(
     }
 }
 
+/// The node as the parser's own tree: what the reader of schemas takes. A key given twice counts once.
+pub(super) fn to_saphyr(node: &Node) -> MarkedYaml<'static> {
+    let marker = Marker::new(0, node.at.line, node.at.column - 1);
+    let data = match &node.kind {
+        Kind::Null | Kind::Broken => YamlData::Value(Scalar::Null),
+        Kind::Scalar(text, style) => MarkedYaml::value_from_cow_and_metadata(text.clone().into(), *style, None).data,
+        Kind::Sequence(items) => YamlData::Sequence(items.iter().map(to_saphyr).collect()),
+        Kind::Mapping(entries) => {
+            let mut mapping = AnnotatedMapping::new();
+            for (key, value) in entries {
+                mapping.insert(to_saphyr(key), to_saphyr(value));
+            }
+            YamlData::Mapping(mapping)
+        }
+    };
+    MarkedYaml { span: YamlSpan::empty(marker), data }
+}
+
 fn scalar(at: Span, text: &str, style: ScalarStyle) -> Node {
     let is_null = style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
-    let kind = if is_null { Kind::Null } else { Kind::Scalar(text.to_owned()) };
+    let kind = if is_null { Kind::Null } else { Kind::Scalar(text.to_owned(), style) };
     Node { at, kind }
 }
 
@@ -170,7 +189,7 @@ fn mapping(items: Vec<Node>) -> Kind {
 
 fn count(node: &Node) -> usize {
     match &node.kind {
-        Kind::Null | Kind::Scalar(_) | Kind::Broken => 1,
+        Kind::Null | Kind::Scalar(..) | Kind::Broken => 1,
         Kind::Sequence(items) => 1 + items.iter().map(count).sum::<usize>(),
         Kind::Mapping(entries) => 1 + entries.iter().map(|(key, value)| count(key) + count(value)).sum::<usize>(),
     }

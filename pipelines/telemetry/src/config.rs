@@ -44,15 +44,22 @@ pub struct TelemetryConfig {
 impl Default for TelemetryConfig {
     /// The demo's: an hour from 2026-01-15T09:00:00Z with two million events of all topics, one in a thousand spoilt.
     fn default() -> Self {
+        TelemetryConfig::of_duration(3600)
+    }
+}
+
+impl TelemetryConfig {
+    /// The default telemetry over so many seconds of event time, its incidents moved accordingly.
+    pub fn of_duration(duration_s: u64) -> TelemetryConfig {
         TelemetryConfig {
             seed: 42,
             start_ms: START_MS,
-            duration_s: 3600,
+            duration_s,
             volume: Volume::Events(2_000_000),
             topics: Topic::ALL.to_vec(),
             partitions: None,
             dirty: 0.001,
-            incidents: Incident::defaults(3600),
+            incidents: Incident::defaults(duration_s),
         }
     }
 }
@@ -83,6 +90,9 @@ pub enum TelemetryError {
     /// The archive can't be written.
     #[error(transparent)]
     Archive(#[from] thalweg_operators::source::archive::ArchiveWriteError),
+    /// The topics can't be made, or not be written to.
+    #[error(transparent)]
+    Kafka(#[from] thalweg_kafka::KafkaError),
     /// A file can't be written.
     #[error("can't write {path}: {source}; check that the folder can be written to")]
     Io {
@@ -103,7 +113,8 @@ impl TelemetryConfig {
     pub fn events_of(&self, topic: Topic) -> u64 {
         // Differences of running sums, so that the topics add up to exactly what was asked for.
         let up_to = |percent: u64| (u128::from(self.events()) * u128::from(percent) / 100) as u64;
-        let before: u64 = Topic::ALL.into_iter().take_while(|other| *other != topic).map(Topic::percent).sum();
+        let before: u64 =
+            Topic::ALL.into_iter().take_while(|other| *other != topic).map(Topic::percent).sum();
         up_to(before + topic.percent()) - up_to(before)
     }
 
@@ -132,9 +143,19 @@ impl TelemetryConfig {
         let check = |good: bool, option, value: String, range| {
             if good { Ok(()) } else { Err(TelemetryError::Option { option, value, range }) }
         };
-        check((0..=253_000_000_000_000).contains(&self.start_ms), "start_ms", self.start_ms.to_string(), "from 1970 to 9986")?;
+        check(
+            (0..=253_000_000_000_000).contains(&self.start_ms),
+            "start_ms",
+            self.start_ms.to_string(),
+            "from 1970 to 9986",
+        )?;
         let days = 3660;
-        check((1..=86_400 * days).contains(&self.duration_s), "duration_s", self.duration_s.to_string(), "1 s to ten years")?;
+        check(
+            (1..=86_400 * days).contains(&self.duration_s),
+            "duration_s",
+            self.duration_s.to_string(),
+            "1 s to ten years",
+        )?;
         check(self.events() <= 1 << 40, "volume", self.events().to_string(), "at most 2^40 events")?;
         check((0.0..=1.0).contains(&self.dirty), "dirty", self.dirty.to_string(), "a share from 0 to 1")?;
         let partitions = self.partitions.unwrap_or(1);
@@ -152,7 +173,9 @@ fn check_target(incident: &Incident) -> Result<(), TelemetryError> {
     let choices: Vec<String> = match incident.kind {
         IncidentKind::ProviderOutage | IncidentKind::LatencyCreep | IncidentKind::CostSpike => {
             let models = MODELS.iter().filter(|model| model.share > 0);
-            models.flat_map(|model| [model.provider.to_string(), format!("{}/{}", model.provider, model.name)]).collect()
+            models
+                .flat_map(|model| [model.provider.to_string(), format!("{}/{}", model.provider, model.name)])
+                .collect()
         }
         IncidentKind::StalledPopulation => POPULATIONS.iter().map(ToString::to_string).collect(),
         IncidentKind::BounceWave => AGENT_TYPES.iter().map(ToString::to_string).collect(),

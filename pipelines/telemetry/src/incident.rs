@@ -61,10 +61,15 @@ pub struct Planted {
 impl std::fmt::Display for Planted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let time = |ms: i64| {
-            chrono::DateTime::from_timestamp_millis(ms).map_or_else(String::new, |at| at.format("%H:%M").to_string())
+            chrono::DateTime::from_timestamp_millis(ms)
+                .map_or_else(String::new, |at| at.format("%H:%M").to_string())
         };
         let (start, end) = (time(self.start_ms), time(self.end_ms));
-        write!(f, "{}: {} from {start} to {end} UTC ({}, topic {})", self.name, self.target, self.effect, self.topic)
+        write!(
+            f,
+            "{}: {} from {start} to {end} UTC ({}, topic {})",
+            self.name, self.target, self.effect, self.topic
+        )
     }
 }
 
@@ -72,7 +77,9 @@ impl IncidentKind {
     /// The topic in which it shows first.
     pub fn topic(self) -> Topic {
         match self {
-            IncidentKind::ProviderOutage | IncidentKind::LatencyCreep | IncidentKind::CostSpike => Topic::ProviderRequests,
+            IncidentKind::ProviderOutage | IncidentKind::LatencyCreep | IncidentKind::CostSpike => {
+                Topic::ProviderRequests
+            }
             IncidentKind::StalledPopulation => Topic::AgentMetrics,
             IncidentKind::GpuMemoryLeak => Topic::NodeMetrics,
             IncidentKind::BounceWave => Topic::UserInteractions,

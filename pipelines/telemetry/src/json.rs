@@ -1,6 +1,8 @@
 //! JSON written straight into a reused buffer: numbers are integers or integers with a decimal point put in, names come
 //! quoted from the compiler, and no string here needs escaping.
 
+use crate::random::rounded;
+
 const DIGITS: &[u8; 200] = b"0001020304050607080910111213141516171819\
 2021222324252627282930313233343536373839\
 4041424344454647484950515253545556575859\
@@ -14,9 +16,9 @@ pub(crate) struct Json<'a>(pub(crate) &'a mut Vec<u8>);
 
 /// Writes fields of an object: `fields!(json; "name": int(5), "of": text("x"))`.
 macro_rules! fields {
-    ($json:expr; $($name:literal : $method:ident ( $($arg:expr),* )),+ $(,)?) => {
+    ($json:expr; $($name:literal : $method:ident ( $($arg:expr),* )),+ $(,)?) => {{
         $( $json.raw(concat!("\"", $name, "\":")); $json.$method($($arg),*); )+
-    };
+    }};
 }
 pub(crate) use fields;
 
@@ -77,7 +79,7 @@ impl Json<'_> {
 
     /// A number rounded to `places` decimals.
     pub(crate) fn number(&mut self, value: f64, places: u32) {
-        self.decimal((value * 10u64.pow(places) as f64).round() as i64, places);
+        self.decimal(rounded(value * 10u64.pow(places) as f64), places);
     }
 
     pub(crate) fn bool(&mut self, value: bool) {

@@ -81,10 +81,10 @@ impl Topic {
             Topic::ProviderRequests => "provider_request",
             Topic::ProviderFeedback => "provider_feedback",
             Topic::BackendHealth => "backend_health",
-            Topic::AgentMetrics => "agent_metrics",
-            Topic::NodeMetrics => "node_metrics",
+            Topic::AgentMetrics => "agent_metric",
+            Topic::NodeMetrics => "node_metric",
             Topic::SignalBlocks => "signal_block",
-            Topic::Traces => "trace",
+            Topic::Traces => "trace_span",
             Topic::TestRuns => "test_run",
         }
     }
@@ -140,7 +140,11 @@ impl Topic {
     pub(crate) fn diurnal(self) -> bool {
         matches!(
             self,
-            Topic::UserInteractions | Topic::ProviderRequests | Topic::ProviderFeedback | Topic::Traces | Topic::TestRuns
+            Topic::UserInteractions
+                | Topic::ProviderRequests
+                | Topic::ProviderFeedback
+                | Topic::Traces
+                | Topic::TestRuns
         )
     }
 }

@@ -25,6 +25,7 @@ pub(super) const NONE: NodeId = NodeId::MAX;
 pub(super) struct Layout {
     kinds: Vec<Kind>,
     keys: Vec<Key>,
+    plain: Vec<Plain>,
     children: Vec<Children>,
     /// What every row must settle: the leaves and groups that lie in no group.
     slots: Vec<NodeId>,
@@ -86,9 +87,50 @@ pub(super) enum Scalar {
 struct Key {
     /// The whole path, for messages.
     path: String,
-    /// The key and its closing quote as they stand in a payload; empty where a payload writes it with escapes.
-    plain: Box<[u8]>,
     key: Box<[u8]>,
+}
+
+/// Bytes that [`Plain`] compares at once.
+const HEAD_BYTES: usize = 24;
+
+/// A key and its closing quote as they stand in a payload; empty where a payload writes it with escapes.
+#[derive(Debug)]
+struct Plain {
+    /// The first bytes as words, and ones where they count: three comparisons that need no loop.
+    head: [u64; HEAD_BYTES / 8],
+    mask: [u64; HEAD_BYTES / 8],
+    bytes: Box<[u8]>,
+}
+
+impl Plain {
+    fn new(key: &str) -> Plain {
+        let escaped = key.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+        let bytes = if escaped { String::new() } else { format!("{key}\"") }.into_bytes();
+        let (mut head, mut mask) = ([0; HEAD_BYTES], [0; HEAD_BYTES]);
+        for (i, byte) in bytes.iter().enumerate().take(HEAD_BYTES) {
+            (head[i], mask[i]) = (*byte, u8::MAX);
+        }
+        Plain { head: words(&head), mask: words(&mask), bytes: bytes.into() }
+    }
+
+    /// Whether `rest` begins with it.
+    #[inline(always)]
+    fn matches(&self, rest: &[u8]) -> bool {
+        let Some(found) = rest.first_chunk::<HEAD_BYTES>() else {
+            return !self.bytes.is_empty() && rest.starts_with(&self.bytes);
+        };
+        let found = words(found);
+        let differing = (0..found.len()).fold(0, |bits, i| bits | (found[i] ^ self.head[i]) & self.mask[i]);
+        differing == 0
+            && !self.bytes.is_empty()
+            && (self.bytes.len() <= HEAD_BYTES || rest.starts_with(&self.bytes))
+    }
+}
+
+#[inline(always)]
+fn words(bytes: &[u8; HEAD_BYTES]) -> [u64; HEAD_BYTES / 8] {
+    let (chunks, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|i| u64::from_le_bytes(chunks[i]))
 }
 
 /// An object's keys by their hash: open addressing, at most half full, `NONE` where empty.
@@ -104,6 +146,7 @@ impl Layout {
         let mut layout = Layout {
             kinds: Vec::new(),
             keys: Vec::new(),
+            plain: Vec::new(),
             children: Vec::new(),
             slots: Vec::new(),
             gathered: Vec::new(),
@@ -152,10 +195,9 @@ impl Layout {
     }
 
     fn add(&mut self, path: String, key: &str, kind: Kind) -> NodeId {
-        let escaped = key.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-        let plain = if escaped { String::new() } else { format!("{key}\"") };
         self.kinds.push(kind);
-        self.keys.push(Key { path, plain: plain.into_bytes().into(), key: key.as_bytes().into() });
+        self.keys.push(Key { path, key: key.as_bytes().into() });
+        self.plain.push(Plain::new(key));
         self.children.push(Children::default());
         self.kinds.len() as NodeId - 1
     }
@@ -192,8 +234,8 @@ impl Layout {
     /// Whether `rest` begins with the key of `node` as it is commonly written, closing quote included; its length if so.
     #[inline(always)]
     pub(super) fn matches(&self, node: NodeId, rest: &[u8]) -> Option<usize> {
-        let plain = &*self.keys.get(node as usize)?.plain;
-        (!plain.is_empty() && rest.starts_with(plain)).then_some(plain.len())
+        let plain = self.plain.get(node as usize)?;
+        plain.matches(rest).then_some(plain.bytes.len())
     }
 
     /// The child of `object` with that key, unescaped; [`NONE`] if the schema knows none.
@@ -308,5 +350,27 @@ fn scalar(field_type: &FieldType) -> Scalar {
         FieldType::Timestamp(TimestampEncoding::Nanos) => Scalar::Epoch { power: -3 },
         FieldType::Timestamp(TimestampEncoding::Rfc3339) => Scalar::Rfc3339,
         FieldType::List(_) => panic!("invariant: Schema::check refuses lists of lists"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_matches_its_own_bytes_only() {
+        for length in 1..60 {
+            let key = "k".repeat(length);
+            let plain = Plain::new(&key);
+            for tail in ["", ":1}", ":\"a value that fills more than a head\"}"] {
+                assert!(plain.matches(format!("{key}\"{tail}").as_bytes()), "{length} {tail}");
+                assert!(!plain.matches(format!("{key}k\"{tail}").as_bytes()), "{length} {tail}");
+                assert!(!plain.matches(format!("{}\"{tail}", &key[1..]).as_bytes()), "{length} {tail}");
+                assert!(!plain.matches(format!("{}x\"{tail}", &key[1..]).as_bytes()), "{length} {tail}");
+            }
+            assert!(!plain.matches(key.as_bytes()));
+        }
+        assert!(Plain::new("").matches(b"\": and so on, for more than a head"));
+        assert!(!Plain::new("a\\b").matches(br#"a\b": and so on, for more than a head"#));
     }
 }

@@ -24,12 +24,12 @@ impl<'a> Cursor<'a> {
     pub(super) fn string(&mut self) -> Result<Text<'a>, Fault> {
         self.expect(b'"', "expected a string in double quotes")?;
         let start = self.at;
-        self.to_stop();
+        self.skip_plain();
         let mut escaped = false;
         while self.byte() != b'"' {
             self.escape()?;
             escaped = true;
-            self.to_stop();
+            self.skip_plain();
         }
         let bytes = &self.bytes[start..self.at];
         self.at += 1;
@@ -38,7 +38,7 @@ impl<'a> Cursor<'a> {
 
     /// Moves to the next quote, backslash or control character, or to the end.
     #[inline(always)]
-    fn to_stop(&mut self) {
+    fn skip_plain(&mut self) {
         while let Some(chunk) = self.bytes.get(self.at..self.at + 8) {
             let word = u64::from_le_bytes(chunk.try_into().expect("invariant: a slice of eight bytes"));
             let stops = stops(word);

@@ -22,10 +22,10 @@ use parquet::schema::types::ColumnPath;
 
 use crate::source::reader::Header;
 
-/// Records gathered before they are encoded.
-const BATCH_ROWS: usize = 4096;
+/// Records gathered before they are encoded: few enough to stay in the processor's cache meanwhile.
+const BATCH_ROWS: usize = 1024;
 /// Payload bytes gathered before they are encoded.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 256 << 10;
 
 /// How values are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,14 +252,18 @@ impl PartitionWriter {
         };
         let rows = self.offsets.len();
         self.bytes = 0;
+        let (keys, values) = (self.keys.finish(), self.values.finish());
+        // The next batch will be about as large: no growing from nothing.
+        self.keys = BinaryBuilder::with_capacity(rows, keys.value_data().len());
+        self.values = BinaryBuilder::with_capacity(rows, values.value_data().len());
         let timestamps =
             TimestampMillisecondArray::from(std::mem::take(&mut self.timestamps_ms)).with_timezone("UTC");
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int32Array::from_value(self.partition, rows)),
             Arc::new(Int64Array::from(std::mem::take(&mut self.offsets))),
             Arc::new(timestamps),
-            Arc::new(self.keys.finish()),
-            Arc::new(self.values.finish()),
+            Arc::new(keys),
+            Arc::new(values),
             self.headers.finish(rows),
         ];
         let batch = RecordBatch::try_new(schema.clone(), columns)

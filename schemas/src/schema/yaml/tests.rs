@@ -76,7 +76,7 @@ fields:
             "x.yaml:6:5: field #2: the field has no name; add name: …",
             "x.yaml:7:22: field b: there is no type int; did you mean int64?",
             "x.yaml:8:5: field #4: this must be a mapping; write { name: …, type: … }",
-            "x.yaml:9:41: field c: there is no encoding millis; did you mean ms?",
+            "x.yaml:9:43: field c: there is no encoding millis; did you mean ms?",
             "x.yaml:11:13: field d: there is an earlier field of this name; give each field its own name",
         ]
     );

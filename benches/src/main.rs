@@ -1,0 +1,106 @@
+//! Benchmarks, each a claim's evidence: how fast Thalweg is, in the same run against what it is measured by.
+//!
+//! ```text
+//!   thalweg-bench all ─▶ data (archive, topic, decoded) ─▶ a child process for each figure ─▶ median ─▶ one table, marks
+//!                                                           thalweg · reference · consume · datafusion · micro
+//! ```
+//!
+//! `cargo run --profile demo -p thalweg-benches -- all` (`make bench`) measures everything; `… -- measure thalweg j1` runs one
+//! thing once, for a profiler. Figures are those of one machine: compare within a run, not between runs.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+mod all;
+mod batch;
+mod check;
+mod consume;
+mod data;
+mod engine;
+mod measure;
+mod micro;
+mod reference;
+mod report;
+
+use measure::{MeasureArgs, Measured};
+
+// What the thalweg binary runs with, and so its reference too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "thalweg-bench", about = "How fast Thalweg is, and against what")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure everything and print one table.
+    All(all::AllArgs),
+    /// Run one thing once, in this process, and print its figures as JSON.
+    Measure(MeasureArgs),
+    /// Measure parts of a job by themselves: decoding, windows, the exchange, exact sums.
+    Micro {
+        /// Only parts whose name begins with this.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// Events of the archive that the rows are taken from.
+        #[arg(long, default_value_t = data::EVENTS)]
+        events: u64,
+        /// Print JSON, for the process that asked.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Only make the archive, which everything else does by itself.
+    Data {
+        /// How many events.
+        #[arg(long, default_value_t = data::EVENTS)]
+        events: u64,
+    },
+    /// Start a broker, fill a topic, and keep it until this process ends.
+    Broker {
+        /// How many events.
+        #[arg(long, default_value_t = data::EVENTS)]
+        events: u64,
+    },
+}
+
+/// Where archives and outputs lie: beside the build.
+fn folder() -> anyhow::Result<PathBuf> {
+    let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
+    std::fs::create_dir_all(&target).with_context(|| format!("can't make {}", target.display()))?;
+    Ok(target.canonicalize()?.join("bench"))
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    match Arguments::parse().command {
+        Command::All(arguments) => all::run(&arguments)?,
+        Command::Measure(arguments) => writeln!(out, "{}", serde_json::to_string(&measure::measure(&arguments)?)?)?,
+        Command::Micro { only, events, json } => {
+            let data = data::Data::new(&folder()?, events);
+            data.make_archive()?;
+            let parts = micro::all(&data, &only)?;
+            if json {
+                writeln!(out, "{}", serde_json::to_string(&parts)?)?;
+            } else {
+                report::parts(&mut out, &parts)?;
+            }
+        }
+        Command::Data { events } => data::Data::new(&folder()?, events).make_archive()?,
+        Command::Broker { events } => {
+            let data = data::Data::new(&folder()?, events);
+            data.make_archive()?;
+            let broker = thalweg_kafka::broker::Broker::start()?;
+            data.make_topic(broker.brokers(), data::TOPIC)?;
+            writeln!(out, "--brokers {} has the topic {}; Enter ends it", broker.brokers(), data::TOPIC)?;
+            std::io::stdin().read_line(&mut String::new())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Parts of a job by themselves, on one thread unless said otherwise.
+
+use std::time::{Duration, Instant};
+
+use crate::data::Data;
+
+mod decode;
+mod exchange;
+mod sums;
+pub(crate) mod windows;
+
+/// Events whose rows are decoded and gathered.
+const ROWS: usize = 500_000;
+
+/// One part's figure.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Part {
+    /// What was measured.
+    pub name: String,
+    /// Nanoseconds of one thread for one row or value.
+    pub nanoseconds: f64,
+    /// The most it may take.
+    pub mark: Option<f64>,
+}
+
+impl Part {
+    fn new(name: impl Into<String>, nanoseconds: f64) -> Part {
+        Part { name: name.into(), nanoseconds, mark: None }
+    }
+
+    fn held_to(self, nanoseconds: f64) -> Part {
+        Part { mark: Some(nanoseconds), ..self }
+    }
+
+    /// Whether the mark is kept.
+    pub fn passes(&self) -> bool {
+        self.mark.is_none_or(|mark| self.nanoseconds <= mark)
+    }
+}
+
+/// All parts whose group begins with `only`.
+///
+/// # Errors
+/// When the archive can't be read or a dataflow fails.
+pub fn all(data: &Data, only: &str) -> anyhow::Result<Vec<Part>> {
+    let wanted = |group: &str| group.starts_with(only);
+    let mut parts = Vec::new();
+    if wanted("decode") || wanted("window") {
+        let payloads = data.payloads(ROWS)?;
+        if wanted("decode") {
+            parts.extend(decode::decode(&payloads));
+        }
+        if wanted("window") {
+            parts.extend(windows::windows(&payloads)?);
+        }
+    }
+    if wanted("exchange") {
+        parts.extend(exchange::exchange()?);
+    }
+    if wanted("exact sum") {
+        parts.extend(sums::sums());
+    }
+    Ok(parts)
+}
+
+/// The median time of some runs; the fewer the longer they take.
+fn median_of_runs(mut run: impl FnMut() -> Duration) -> Duration {
+    let (started, mut times) = (Instant::now(), Vec::new());
+    while times.len() < 3 || (times.len() < 15 && started.elapsed() < Duration::from_secs(2)) {
+        times.push(run());
+    }
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn nanoseconds_each(time: Duration, count: usize) -> f64 {
+    time.as_secs_f64() * 1e9 / count as f64
+}

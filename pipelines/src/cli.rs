@@ -1,0 +1,138 @@
+//! The command line.
+//!
+//! ```text
+//!   thalweg run │ validate │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
+//! ```
+//!
+//! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
+//! problems), 130 stopped twice by Ctrl-C.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+mod demo;
+mod explain;
+mod generate;
+mod load;
+mod progress;
+mod run;
+mod table;
+mod validate;
+
+/// Stream processing for the telemetry of AI platforms.
+#[derive(Debug, Parser)]
+#[command(name = "thalweg", version, max_term_width = 120, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    /// Say more about what happens: -v for what a job does, -vv for details. RUST_LOG is heeded too.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  thalweg generate --to archives                          an hour of telemetry, as recorded topics
+  thalweg run provider_health --archives archives         a pipeline of the catalogue over it
+  thalweg sql --data output 'select * from provider_health limit 10'
+  thalweg validate my_pipeline.yaml                       everything that is wrong with it, at once";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Validate(validate::ValidateArgs),
+    Explain(explain::ExplainArgs),
+    Sql(thalweg_query::SqlArgs),
+    Generate(generate::GenerateArgs),
+    /// Print the JSON Schema of pipelines, from which editors complete.
+    #[command(after_help = "Example:\n  thalweg schema > pipeline.schema.json")]
+    Schema,
+    /// List the pipelines that ship with Thalweg, or print one.
+    #[command(after_help = "Examples:\n  thalweg catalogue\n  thalweg catalogue provider_health > mine.yaml")]
+    Catalogue {
+        /// The pipeline to print.
+        name: Option<String>,
+    },
+    /// Print completions for a shell.
+    #[command(after_help = "Example:\n  thalweg completions bash > /etc/bash_completion.d/thalweg")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    Demo(demo::DemoArgs),
+}
+
+/// Runs the command line; the process's exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Sql(args) => Ok(thalweg_query::run(args)?),
+        Command::Generate(args) => generate::generate(&args),
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&crate::spec::json_schema())?;
+            writeln!(std::io::stdout(), "{schema}")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Catalogue { name } => catalogue(name.as_deref()),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "thalweg", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(args) => demo::demo(&args),
+    }
+}
+
+fn catalogue(name: Option<&str>) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let Some(name) = name else {
+        for entry in crate::catalogue::ENTRIES {
+            let description = entry.text.lines().find_map(|line| line.strip_prefix("description: ")).unwrap_or("");
+            writeln!(out, "{:<16} {description}", entry.name)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    match crate::catalogue::find(name) {
+        Some(entry) => {
+            write!(out, "{}", entry.text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None => anyhow::bail!("the catalogue holds no pipeline {name}; `thalweg catalogue` lists those it holds"),
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,thalweg={level},thalweg_kafka={level}")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+// `thalweg … | head` is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,98 @@
+//! The plan: what was validated. Whatever has a plan can run.
+//!
+//! ```text
+//!   Spec ─┬─▶ source ──▶ columns ─┐                                    ┌─▶ Plan ─┬─▶ lower (a dataflow)
+//!         ├─▶ graph: names, order ─┼─▶ step, windowed ──▶ sink ──▶ assemble       └─▶ explain
+//!         └────────────────────────┴──────────▼──────────▼─────────────┘
+//!                                          Problems: all of them
+//! ```
+//!
+//! - [`check`] goes from sources to sinks and notes every problem; [`load`] reads a spec's text first.
+//! - [`Plan`] is plain data and compiled expressions. Every worker gets the same one and builds the same dataflow from it,
+//!   in the order of its vectors.
+//! - Only columns that lead to a sink are decoded and carried.
+//!
+//! `expression.rs`, `aggregates.rs` and `messages.rs` are the only files here that know DataFusion's planner.
+
+use std::path::Path;
+
+pub use self::explain::{ExplainNode, ExplainTree, NodeKind};
+pub use self::model::{
+    AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, NamedExpr, PartitionColumn, Plan,
+    PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SinkKind, StepKind,
+    StreamId, WindowKind,
+};
+pub use self::types::type_name;
+use crate::spec::{self, Environment, Problem, Spec, in_file_order};
+
+mod aggregates;
+mod assemble;
+mod check;
+mod explain;
+mod expression;
+mod graph;
+mod messages;
+mod model;
+mod sink;
+mod source;
+mod step;
+mod types;
+mod window;
+mod windowed;
+
+/// Checks a spec. Parts that [`spec::read`] found incomplete are looked at as far as they go, and what depends on them is
+/// passed over.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the file. Empty if the spec is incomplete and nothing else is wrong with it.
+pub fn check(spec: &Spec) -> Result<Plan, Vec<Problem>> {
+    let mut checker = check::Checker::new(spec);
+    for source in &spec.sources {
+        let source = checker.source(source);
+        checker.sources.push(source);
+    }
+    let names = checker.names();
+    let order = checker.order(&names);
+    for index in &order {
+        checker.steps[*index] = checker.step(&spec.steps[*index], &names);
+    }
+    let sinks: Vec<_> = spec.sinks.iter().map(|sink| checker.sink(sink, &names)).collect();
+    let incomplete = spec.schemas.iter().any(|schema| schema.schema.is_none());
+    let sinks = sinks.into_iter().collect::<Option<Vec<_>>>().filter(|sinks| !sinks.is_empty() && !incomplete);
+    let is_complete = checker.sources.iter().all(Option::is_some) && checker.steps.iter().all(Option::is_some);
+    let problems = match sinks {
+        Some(sinks) if checker.problems.is_empty() && is_complete => {
+            match assemble::assemble(&checker, &order, &sinks) {
+                Ok(plan) => return Ok(plan),
+                Err((step, finding)) => {
+                    vec![spec.source.problem(spec.pipeline.at, format!("steps.{step}"), finding.message, finding.hint)]
+                }
+            }
+        }
+        _ => checker.problems,
+    };
+    let mut problems = problems;
+    in_file_order(&mut problems);
+    Err(problems)
+}
+
+/// Reads and checks a spec: all that is wrong with its grammar and its meaning, at once.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the file; never empty.
+pub fn load(text: &str, origin: &Path, env: Environment<'_>) -> Result<Plan, Vec<Problem>> {
+    let (spec, mut problems) = spec::read(text, origin, env);
+    let plan = match &spec {
+        Some(spec) => check(spec),
+        None => Err(Vec::new()),
+    };
+    match plan {
+        Ok(plan) if problems.is_empty() => Ok(plan),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            problems.extend(more);
+            in_file_order(&mut problems);
+            Err(problems)
+        }
+    }
+}

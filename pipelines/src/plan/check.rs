@@ -1,0 +1,150 @@
+//! Goes through a spec from its sources to its sinks and notes everything that is wrong.
+//!
+//! A stream whose source or step failed is `None`, and what reads it is passed over in silence: one mistake, one problem.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use datafusion::logical_expr::Expr;
+
+use super::expression::{Compiled, Expressions};
+use super::messages::Finding;
+use super::model::{AggregateCall, Connector, EventTime, MetadataColumn, SinkKind, StreamId, WindowKind};
+use crate::spec::{Problem, Span, Spec};
+use thalweg_schemas::{Format, Schema};
+
+/// The state of a check.
+pub(super) struct Checker<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    pub(super) expressions: Expressions,
+    /// As [`Spec::sources`]; `None`: failed.
+    pub(super) sources: Vec<Option<CheckedSource>>,
+    /// As [`Spec::steps`]; `None`: failed, or not checked yet.
+    pub(super) steps: Vec<Option<CheckedStep>>,
+}
+
+/// What a stream's rows hold.
+#[derive(Debug, Clone)]
+pub(super) struct Columns {
+    /// The columns that belong to the stream: a sink writes these.
+    pub(super) own: Vec<Field>,
+    /// Those of the records that may be asked for besides.
+    pub(super) metadata: Vec<MetadataColumn>,
+}
+
+impl Columns {
+    /// All that an expression may name.
+    pub(super) fn visible(&self) -> Vec<Field> {
+        self.own.iter().cloned().chain(self.metadata.iter().map(|column| column.field())).collect()
+    }
+}
+
+/// A source that is right.
+#[derive(Debug)]
+pub(super) struct CheckedSource {
+    pub(super) connector: Connector,
+    pub(super) schema: Arc<Schema>,
+    pub(super) format: Format,
+    pub(super) event_time: EventTime,
+    pub(super) columns: Columns,
+}
+
+/// A step that is right. Stream numbers are those of the spec.
+#[derive(Debug)]
+pub(super) struct CheckedStep {
+    pub(super) inputs: Vec<StreamId>,
+    /// What its expressions may name.
+    pub(super) visible: Vec<Field>,
+    pub(super) filter: Option<CheckedExpr>,
+    pub(super) kind: CheckedKind,
+    pub(super) columns: Columns,
+}
+
+/// What a step does.
+#[derive(Debug)]
+pub(super) enum CheckedKind {
+    Pass,
+    Project(Vec<CheckedExpr>),
+    Window(Box<CheckedWindow>),
+}
+
+/// A windowed step.
+#[derive(Debug)]
+pub(super) struct CheckedWindow {
+    pub(super) window: WindowKind,
+    pub(super) keys: Vec<CheckedExpr>,
+    pub(super) inputs: Vec<CheckedExpr>,
+    pub(super) aggregates: Vec<AggregateCall>,
+    pub(super) result_columns: Vec<Field>,
+    pub(super) output: Vec<CheckedExpr>,
+    pub(super) having: Option<CheckedExpr>,
+}
+
+/// A sink that is right.
+#[derive(Debug)]
+pub(super) struct CheckedSink {
+    pub(super) name: String,
+    pub(super) input: StreamId,
+    pub(super) columns: Vec<Field>,
+    pub(super) kind: SinkKind,
+}
+
+/// An expression that is right.
+#[derive(Debug, Clone)]
+pub(super) struct CheckedExpr {
+    pub(super) name: String,
+    pub(super) sql: String,
+    pub(super) expr: Expr,
+    pub(super) compiled: Compiled,
+}
+
+impl CheckedExpr {
+    /// The column that it gives.
+    pub(super) fn field(&self) -> Field {
+        Field::new(&self.name, self.compiled.data_type.clone(), self.compiled.nullable)
+    }
+
+    /// The columns that it reads.
+    pub(super) fn reads(&self) -> BTreeSet<String> {
+        self.expr.column_refs().into_iter().map(|column| column.name.clone()).collect()
+    }
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(spec: &'a Spec) -> Self {
+        Checker {
+            spec,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            expressions: Expressions::new(),
+            sources: Vec::new(),
+            steps: spec.steps.iter().map(|_| None).collect(),
+        }
+    }
+
+    /// The columns of a stream, unless it failed.
+    pub(super) fn columns(&self, stream: StreamId) -> Option<&Columns> {
+        match stream {
+            StreamId::Source(index) => self.sources[index].as_ref().map(|source| &source.columns),
+            StreamId::Step(index) => self.steps[index].as_ref().map(|step| &step.columns),
+        }
+    }
+
+    /// A stream's name.
+    pub(super) fn stream_name(&self, stream: StreamId) -> &'a str {
+        match stream {
+            StreamId::Source(index) => &self.spec.sources[index].name.value,
+            StreamId::Step(index) => &self.spec.steps[index].name.value,
+        }
+    }
+
+    /// Notes what is wrong with an expression.
+    pub(super) fn findings(&mut self, at: Span, path: &str, findings: Vec<Finding>) {
+        for finding in findings {
+            self.problem(at, path, finding.message, finding.hint);
+        }
+    }
+}

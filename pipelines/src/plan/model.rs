@@ -1,0 +1,338 @@
+//! The plan's types: plain data and compiled expressions, in a fixed order, the same for every worker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::common::DataFusionError;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::physical_expr::PhysicalExpr;
+use thalweg_operators::aggregate::Aggregate;
+pub use thalweg_operators::source::MetadataColumn;
+use thalweg_schemas::{Format, Schema};
+
+use crate::spec::Problem;
+
+/// A checked pipeline. Sources and steps that no sink needs are left out.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: String,
+    /// Sources, in the order of the spec.
+    pub sources: Vec<PlannedSource>,
+    /// Steps, each after all that it reads.
+    pub steps: Vec<PlannedStep>,
+    /// Sinks, in the order of the spec.
+    pub sinks: Vec<PlannedSink>,
+    /// What is allowed, but was probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// A stream: what a source or a step gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StreamId {
+    /// Index into [`Plan::sources`].
+    Source(usize),
+    /// Index into [`Plan::steps`].
+    Step(usize),
+}
+
+/// A stream that a step or sink reads, and which of its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedInput {
+    /// The stream.
+    pub stream: StreamId,
+    /// Indexes into the stream's visible columns. Hidden columns come after all visible ones and are kept.
+    pub projection: Vec<usize>,
+}
+
+/// A source.
+#[derive(Debug, Clone)]
+pub struct PlannedSource {
+    /// Its name.
+    pub name: String,
+    /// Where its records are.
+    pub connector: Connector,
+    /// The fields of a payload. That of a raw source has none.
+    pub schema: Arc<Schema>,
+    /// How a payload is written.
+    pub format: Format,
+    /// When a row happened.
+    pub event_time: EventTime,
+    /// Indexes of the schema's fields to decode, ascending: those in `columns`, and the event time's.
+    pub fields: Vec<usize>,
+    /// The record's own columns that something reads, in the order of `columns`, where they stand last.
+    pub metadata: Vec<MetadataColumn>,
+    /// Whether batches carry `__split` and `__offset`.
+    pub order: bool,
+    /// The visible columns of its batches: fields that something reads, then metadata. A raw source's `value` is one.
+    pub columns: SchemaRef,
+}
+
+/// Where a source's records are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connector {
+    /// Topics of a Kafka cluster.
+    Kafka(KafkaConnector),
+    /// A folder of Parquet files.
+    Archive {
+        /// The folder as written: a relative one starts at the working directory.
+        path: PathBuf,
+    },
+}
+
+/// Topics of a Kafka cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConnector {
+    /// Topics, each once.
+    pub topics: Vec<String>,
+    /// host:port, with commas between.
+    pub brokers: String,
+    /// Where to begin.
+    pub start: Position,
+    /// Where to end; `None`: never.
+    pub end: Option<Position>,
+    /// Properties of librdkafka, in the order of the spec.
+    pub properties: Vec<(String, String)>,
+}
+
+/// A position in topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Position {
+    /// The oldest record that is kept.
+    Earliest,
+    /// The end when the job starts.
+    Latest,
+    /// The first record at or after it, microseconds since the epoch.
+    Timestamp(i64),
+    /// Offsets by topic and partition. A partition that is not named begins at its oldest record, and ends at its end.
+    Offsets(Vec<(String, Vec<(i32, i64)>)>),
+}
+
+/// When a source's rows happened, and how late they may be. Microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTime {
+    /// The schema's field; `None`: the record's timestamp.
+    pub field: Option<usize>,
+    /// How far a split's watermark lies behind its highest event time.
+    pub lateness_us: i64,
+    /// How far an event time may lie past the record's timestamp.
+    pub max_ahead_us: i64,
+    /// After how long without records a split holds back no other; `None`: never.
+    pub idle_after_us: Option<i64>,
+}
+
+/// A step: the rows of its inputs, filtered, then as its kind says.
+#[derive(Debug, Clone)]
+pub struct PlannedStep {
+    /// Its name.
+    pub name: String,
+    /// The streams that it reads; several are a union. Each gives `input_columns`.
+    pub inputs: Vec<PlannedInput>,
+    /// The columns that its expressions see.
+    pub input_columns: SchemaRef,
+    /// Rows for which this is not true are left out.
+    pub filter: Option<Predicate>,
+    /// What is done with the others.
+    pub kind: StepKind,
+    /// The visible columns of its batches.
+    pub columns: SchemaRef,
+    /// Whether its batches carry `__split` and `__offset`; where they come out of a window, zeros.
+    pub order: bool,
+}
+
+/// What a step does with its rows.
+#[derive(Debug, Clone)]
+pub enum StepKind {
+    /// Hands them on as they are, with `input_columns`.
+    Pass,
+    /// Computes columns of each row.
+    Project(Vec<NamedExpr>),
+    /// Computes aggregates of windows.
+    Window(Box<PlannedWindow>),
+}
+
+/// A windowed step.
+#[derive(Debug, Clone)]
+pub struct PlannedWindow {
+    /// How rows are cut into windows.
+    pub window: WindowKind,
+    /// The keys, over the input.
+    pub keys: Vec<NamedExpr>,
+    /// The aggregates, each once. `__agg_0`, `__agg_1`, … are their results.
+    pub aggregates: Vec<AggregateCall>,
+    /// The different arguments and filters of the aggregates, over the input.
+    pub inputs: Vec<NamedExpr>,
+    /// The columns over which `output` is computed: window_start, window_end, keys, `__agg_0`, …
+    pub result_columns: SchemaRef,
+    /// The step's columns: window_start, window_end and the keys as they are, then the select.
+    pub output: Vec<NamedExpr>,
+    /// Over the step's columns: results for which this is not true are left out.
+    pub having: Option<Predicate>,
+}
+
+/// An aggregate of a windowed step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AggregateCall {
+    /// The function and its argument types.
+    pub aggregate: Aggregate,
+    /// Its arguments: indexes into [`PlannedWindow::inputs`].
+    pub arguments: Vec<usize>,
+    /// Its filter, of type Boolean: an index into [`PlannedWindow::inputs`].
+    pub filter: Option<usize>,
+}
+
+/// How rows are cut into windows. Microseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WindowKind {
+    /// `[offset + n·size, offset + (n+1)·size)`, from the epoch.
+    Tumbling {
+        /// Length.
+        size_us: i64,
+        /// Where windows begin, less than `size_us`.
+        offset_us: i64,
+        /// Whose days are meant, an IANA name; the size is whole days then.
+        time_zone: Option<chrono_tz::Tz>,
+    },
+    /// `[offset + n·every, offset + n·every + size)`, from the epoch.
+    Hopping {
+        /// Length.
+        size_us: i64,
+        /// From start to start, at most `size_us`.
+        every_us: i64,
+        /// Where windows begin, less than `every_us`.
+        offset_us: i64,
+    },
+    /// Rows of a key less than `gap_us` apart.
+    Session {
+        /// The gap that ends a session.
+        gap_us: i64,
+        /// The longest session, at least `gap_us`; `None`: for ever.
+        max_us: Option<i64>,
+    },
+}
+
+/// A compiled expression with its name.
+#[derive(Debug, Clone)]
+pub struct NamedExpr {
+    /// The column's name.
+    pub name: String,
+    /// The SQL that it was compiled from.
+    pub sql: String,
+    /// The type of its values.
+    pub data_type: DataType,
+    /// Whether they may be null.
+    pub nullable: bool,
+    /// The compiled expression. Columns are found by position: batches may hold more of them after those it was compiled for.
+    pub expr: Arc<dyn PhysicalExpr>,
+}
+
+impl NamedExpr {
+    /// The column's values, one a row.
+    ///
+    /// # Errors
+    /// A value that the expression can't take: a division by zero, a failed cast.
+    pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
+        self.expr.evaluate(batch)?.into_array(batch.num_rows())
+    }
+
+    /// The column.
+    pub fn field(&self) -> Field {
+        Field::new(&self.name, self.data_type.clone(), self.nullable)
+    }
+}
+
+/// A compiled condition.
+#[derive(Debug, Clone)]
+pub struct Predicate {
+    /// The SQL that it was compiled from.
+    pub sql: String,
+    /// The compiled expression, of type Boolean.
+    pub expr: Arc<dyn PhysicalExpr>,
+}
+
+impl Predicate {
+    /// Which rows it holds for; null counts as false to a filter.
+    ///
+    /// # Errors
+    /// As [`NamedExpr::evaluate`].
+    pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, DataFusionError> {
+        let values = self.expr.evaluate(batch)?.into_array(batch.num_rows())?;
+        Ok(as_boolean_array(&values)?.clone())
+    }
+}
+
+/// A sink.
+#[derive(Debug, Clone)]
+pub struct PlannedSink {
+    /// Its name: its folder, and its table in SQL.
+    pub name: String,
+    /// What it reads; its projection gives `columns`.
+    pub input: PlannedInput,
+    /// The columns that it writes.
+    pub columns: SchemaRef,
+    /// How it writes them.
+    pub kind: SinkKind,
+}
+
+/// How a sink writes rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkKind {
+    /// Parquet files.
+    Parquet {
+        /// What makes folders, from the outermost inwards.
+        partition_by: Vec<PartitionColumn>,
+        /// About how large a file grows, in bytes.
+        target_file_bytes: u64,
+    },
+    /// A file of JSON objects, one a line.
+    Jsonl,
+    /// Standard output, as JSON objects, one a line.
+    Stdout,
+}
+
+/// What makes a folder of a Parquet sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionColumn {
+    /// A column, as an index into [`PlannedSink::columns`]; not written into the files.
+    Column(usize),
+    /// `window_date`: the day, in UTC, of window_start, whose index into [`PlannedSink::columns`] this is.
+    WindowDate(usize),
+}
+
+impl PartitionColumn {
+    /// The folder's key: the column's name, or `window_date`.
+    pub fn name(self, columns: &SchemaRef) -> &str {
+        match self {
+            PartitionColumn::Column(index) => columns.field(index).name(),
+            PartitionColumn::WindowDate(_) => "window_date",
+        }
+    }
+}
+
+impl Plan {
+    /// The visible columns of a stream's batches.
+    pub fn columns(&self, stream: StreamId) -> &SchemaRef {
+        match stream {
+            StreamId::Source(index) => &self.sources[index].columns,
+            StreamId::Step(index) => &self.steps[index].columns,
+        }
+    }
+
+    /// Whether a stream's batches carry `__split` and `__offset`.
+    pub fn order(&self, stream: StreamId) -> bool {
+        match stream {
+            StreamId::Source(index) => self.sources[index].order,
+            StreamId::Step(index) => self.steps[index].order,
+        }
+    }
+
+    /// A stream's name.
+    pub fn stream_name(&self, stream: StreamId) -> &str {
+        match stream {
+            StreamId::Source(index) => &self.sources[index].name,
+            StreamId::Step(index) => &self.steps[index].name,
+        }
+    }
+}

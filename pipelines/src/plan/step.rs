@@ -1,0 +1,158 @@
+//! Steps: their inputs, where, and select without a window.
+
+use arrow::datatypes::Field;
+
+use super::check::{CheckedExpr, CheckedKind, CheckedStep, Checker, Columns};
+use super::expression::Place;
+use super::graph::Names;
+use super::messages;
+use super::model::StreamId;
+use super::types::{column_name, type_name};
+use crate::spec::{ColumnSpec, Span, Spanned, StepSpec, suggest};
+
+impl Checker<'_> {
+    /// Checks a step whose inputs have been checked; `None` where something is wrong with it or with them.
+    pub(super) fn step(&mut self, step: &StepSpec, names: &Names) -> Option<CheckedStep> {
+        let before = self.problems.len();
+        let path = format!("steps.{}", step.name.value);
+        let inputs: Option<Vec<StreamId>> = step.from.iter().map(|from| names.stream(from)).collect();
+        let inputs = inputs.filter(|inputs| !inputs.is_empty())?;
+        let columns = self.union(step, &inputs, &path)?;
+        let visible = columns.visible();
+        let filter = step.filter.as_ref().and_then(|sql| {
+            self.condition(sql, &visible, Place::Row, &format!("{path}.where"))
+        });
+        let (kind, columns) = if step.is_windowed {
+            let (window, columns) = self.windowed(step, &visible, &path)?;
+            (CheckedKind::Window(Box::new(window)), columns)
+        } else if let Some(select) = &step.select {
+            let columns: Vec<Option<CheckedExpr>> =
+                select.iter().map(|column| self.column(column, &visible)).collect();
+            let columns = columns.into_iter().collect::<Option<Vec<CheckedExpr>>>()?;
+            if columns.is_empty() && !step.incomplete {
+                let hint = Some("name at least one column, or leave select out".to_owned());
+                self.problem(step.name.at, &format!("{path}.select"), "no columns", hint);
+            }
+            let own = columns.iter().map(CheckedExpr::field).collect();
+            (CheckedKind::Project(columns), Columns { own, metadata: Vec::new() })
+        } else {
+            (CheckedKind::Pass, columns)
+        };
+        let is_right = !step.incomplete && self.problems.len() == before;
+        is_right.then_some(CheckedStep { inputs, visible, filter, kind, columns })
+    }
+
+    /// A column of `by` or of `select` without a window.
+    pub(super) fn column(&mut self, column: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
+        let (at, sql) = sql_of(column);
+        let checked = self
+            .expressions
+            .parse(&sql, visible, Place::Row)
+            .and_then(|expr| {
+                let compiled = self.expressions.compile_column(&expr, visible).map_err(|finding| vec![finding])?;
+                Ok(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled })
+            });
+        checked.map_err(|findings| self.findings(at, &column.path, findings)).ok()
+    }
+
+    /// A condition over columns.
+    pub(super) fn condition(
+        &mut self,
+        sql: &Spanned<String>,
+        visible: &[Field],
+        place: Place,
+        path: &str,
+    ) -> Option<CheckedExpr> {
+        let checked = self
+            .expressions
+            .parse(sql, visible, place)
+            .and_then(|expr| {
+                let compiled = self.expressions.compile_condition(&expr, visible).map_err(|finding| vec![finding])?;
+                Ok(CheckedExpr { name: String::new(), sql: sql.value.trim().to_owned(), expr, compiled })
+            });
+        checked.map_err(|findings| self.findings(sql.at, path, findings)).ok()
+    }
+
+    /// The columns of one input, or of the union of several, which must be equal.
+    fn union(&mut self, step: &StepSpec, inputs: &[StreamId], path: &str) -> Option<Columns> {
+        let path = format!("{path}.from");
+        for (index, stream) in inputs.iter().enumerate() {
+            if inputs[..index].contains(stream) {
+                let from = &step.from[index];
+                let message = format!("\"{}\" is given twice", from.value);
+                let hint = "each of its rows would count twice; keep one".to_owned();
+                self.problem(from.at, &path, message, Some(hint));
+                return None;
+            }
+        }
+        let mut union = self.columns(inputs[0])?.clone();
+        let first = self.stream_name(inputs[0]);
+        for (index, stream) in inputs.iter().enumerate().skip(1) {
+            let other = self.columns(*stream)?.clone();
+            let differences = differences(&union.own, &other.own, first, self.stream_name(*stream));
+            if !differences.is_empty() {
+                let message = format!(
+                    "a union of streams with different columns: {}",
+                    differences.join("; ")
+                );
+                let hint = "give them equal columns with select in steps before it".to_owned();
+                self.problem(step.from[index].at, &path, message, Some(hint));
+                return None;
+            }
+            for column in &mut union.own {
+                let is_null = other.own.iter().any(|each| each.name() == column.name() && each.is_nullable());
+                *column = column.clone().with_nullable(column.is_nullable() || is_null);
+            }
+            union.metadata.retain(|column| other.metadata.contains(column));
+        }
+        // A field of the same name hides a record's own column.
+        union.metadata.retain(|column| union.own.iter().all(|each| each.name() != column.name()));
+        Some(union)
+    }
+}
+
+/// The SQL of a column and its place; a plain name is quoted, so that it is found whatever its letters.
+pub(super) fn sql_of(column: &ColumnSpec) -> (Span, String) {
+    match &column.sql {
+        Some(sql) => (sql.at, sql.value.clone()),
+        None => (column.name.at, format!("\"{}\"", column.name.value)),
+    }
+}
+
+/// The SQL as the user wrote it.
+pub(super) fn text_of(column: &ColumnSpec) -> String {
+    column.sql.as_ref().map_or_else(|| column.name.value.clone(), |sql| sql.value.trim().to_owned())
+}
+
+/// How the columns of two streams differ, apart from their order and from nulls.
+fn differences(first: &[Field], other: &[Field], first_name: &str, other_name: &str) -> Vec<String> {
+    let mut differences = Vec::new();
+    let other_names: Vec<&str> = other.iter().map(|column| column.name().as_str()).collect();
+    for column in first {
+        match other.iter().find(|each| each.name() == column.name()) {
+            None => {
+                let near = suggest::nearest(column.name(), other_names.iter().copied())
+                    .filter(|near| first.iter().all(|each| each.name() != near));
+                let near = near.map_or_else(String::new, |near| format!(" (it has {near})"));
+                differences.push(format!("{other_name} lacks {}{near}", column_name(column)));
+            }
+            Some(each) if each.data_type() != column.data_type() => differences.push(format!(
+                "{} is {} in {first_name}, {} in {other_name}",
+                column.name(),
+                type_name(column.data_type()),
+                type_name(each.data_type())
+            )),
+            Some(_) => {}
+        }
+    }
+    for column in other.iter().filter(|column| first.iter().all(|each| each.name() != column.name())) {
+        differences.push(format!("{first_name} lacks {}", column_name(column)));
+    }
+    differences
+}
+
+/// A column that a sink or key asks for by name.
+pub(super) fn find<'f>(name: &str, columns: &'f [Field]) -> Result<(usize, &'f Field), messages::Finding> {
+    let found = columns.iter().enumerate().find(|(_, column)| column.name() == name);
+    found.ok_or_else(|| messages::unknown_column(name, columns))
+}

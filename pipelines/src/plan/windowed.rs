@@ -1,0 +1,290 @@
+//! Windowed steps: keys, the aggregates inside select, and what is computed of their results.
+//!
+//! ```text
+//!   select:  errors / cast(count(*) as double)
+//!                        └── an aggregate call, taken out once ──▶ aggregates[0], its arguments ──▶ inputs
+//!   output:  "__agg_1" / cast("__agg_0" as double)     over window_start, window_end, keys, __agg_0, __agg_1 …
+//! ```
+//!
+//! Inside an aggregate a name is a column of the rows; outside, a key or the window's start or end.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DataFusionError};
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::AggregateFunction;
+use thalweg_operators::aggregate::Aggregate;
+use thalweg_operators::window::is_key_type;
+
+use super::aggregates;
+use super::check::{CheckedExpr, CheckedWindow, Checker, Columns};
+use super::expression::{Expressions, Place};
+use super::messages::{self, Finding};
+use super::model::AggregateCall;
+use super::step::{sql_of, text_of};
+use super::types::type_name;
+use crate::spec::{ColumnSpec, StepSpec};
+
+/// The columns of every window's result.
+pub(super) const WINDOW_START: &str = "window_start";
+pub(super) const WINDOW_END: &str = "window_end";
+
+impl Checker<'_> {
+    /// Checks the window, keys, select and having of a step.
+    pub(super) fn windowed(&mut self, step: &StepSpec, visible: &[Field], path: &str) -> Option<(CheckedWindow, Columns)> {
+        let window = step.window.as_ref().and_then(|window| self.window(window, path));
+        let no_columns = Vec::new();
+        let by = step.by.as_ref().unwrap_or(&no_columns);
+        let select = step.select.as_ref().unwrap_or(&no_columns);
+        if by.is_empty() && select.is_empty() && !step.incomplete {
+            let hint = "say what to compute: select: { requests: count(*) }".to_owned();
+            self.problem(step.name.at, path, "a window without select", Some(hint));
+        }
+        let keys: Vec<Option<CheckedExpr>> = by.iter().map(|key| self.key(key, visible)).collect();
+        for column in select {
+            self.clash(column, by);
+        }
+        // Without the keys' types, the select can't be judged; without the window it can.
+        let keys = keys.into_iter().collect::<Option<Vec<CheckedExpr>>>()?;
+
+        // 1. Take the aggregates out of every item.
+        let mut results = window_columns();
+        results.extend(keys.iter().map(CheckedExpr::field));
+        let mut parts = Aggregates { rows: visible, results: results.clone(), inputs: Vec::new(), calls: Vec::new() };
+        let items: Vec<Option<Expr>> = select.iter().map(|column| self.taken_out(column, &mut parts)).collect();
+        let items = items.into_iter().collect::<Option<Vec<Expr>>>()?;
+        let Aggregates { inputs, calls, .. } = parts;
+
+        // 2. Check what is left over their results.
+        for (index, call) in calls.iter().enumerate() {
+            results.push(Field::new(result_name(index), call.aggregate.result_type(), call.aggregate.nullable()));
+        }
+        let mut output = Vec::with_capacity(results.len() + items.len());
+        for column in results.iter().take(2 + keys.len()) {
+            output.push(self.same(column, &results)?);
+        }
+        for (column, expr) in select.iter().zip(items) {
+            let (at, _) = sql_of(column);
+            match self.expressions.compile_column(&expr, &results) {
+                Ok(compiled) => {
+                    output.push(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled });
+                }
+                Err(finding) => self.findings(at, &column.path, vec![readable(finding, &calls)]),
+            }
+        }
+        let own: Vec<Field> = output.iter().map(CheckedExpr::field).collect();
+        if own.len() < 2 + keys.len() + select.len() {
+            return None;
+        }
+
+        // 3. Over the step's columns: having.
+        let having = match &step.having {
+            Some(sql) => Some(self.condition(sql, &own, Place::Having, &format!("{path}.having"))?),
+            None => None,
+        };
+        let window =
+            CheckedWindow { window: window?, keys, inputs, aggregates: calls, result_columns: results, output, having };
+        Some((window, Columns { own, metadata: Vec::new() }))
+    }
+
+    fn key(&mut self, key: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
+        if [WINDOW_START, WINDOW_END].contains(&key.name.as_str()) {
+            let message = format!("a key called {}", key.name.value);
+            let hint = "the window's own columns are called so; give the key another name: { name: expression }";
+            self.problem(key.name.at, &key.path, message, Some(hint.into()));
+            return None;
+        }
+        let checked = self.column(key, visible)?;
+        if !is_key_type(&checked.compiled.data_type) {
+            let message = format!("a key can't be of type {}", type_name(&checked.compiled.data_type));
+            let hint = "a key is a single value: a number, a text, a time, true or false".to_owned();
+            self.problem(sql_of(key).0, &key.path, message, Some(hint));
+            return None;
+        }
+        Some(checked)
+    }
+
+    /// A name in select that the step's columns hold already.
+    fn clash(&mut self, column: &ColumnSpec, by: &[ColumnSpec]) {
+        let name = column.name.as_str();
+        if [WINDOW_START, WINDOW_END].contains(&name) || by.iter().any(|key| key.name.value == name) {
+            let hint = match column.sql {
+                None => "window_start, window_end and the keys come first by themselves; leave it out",
+                Some(_) => "window_start, window_end and the keys come first by themselves; choose another name",
+            };
+            self.problem(column.name.at, &column.path, format!("a second column \"{name}\""), Some(hint.into()));
+        }
+    }
+
+    /// Parses an item of select and takes its aggregates out.
+    fn taken_out(&mut self, column: &ColumnSpec, parts: &mut Aggregates<'_>) -> Option<Expr> {
+        let (at, sql) = sql_of(column);
+        let known = parts.known();
+        let taken = self.expressions.parse(&sql, &known, Place::Window).and_then(|expr| {
+            parts.take_out(expr, &self.expressions)
+        });
+        taken.map_err(|findings| self.findings(at, &column.path, findings)).ok()
+    }
+
+    /// A column as it is.
+    fn same(&mut self, column: &Field, columns: &[Field]) -> Option<CheckedExpr> {
+        let expr = Expr::Column(Column::new_unqualified(column.name()));
+        let compiled = self.expressions.compile(&expr, columns).ok()?;
+        Some(CheckedExpr { name: column.name().clone(), sql: column.name().clone(), expr, compiled })
+    }
+}
+
+/// The aggregates of a select, each once.
+struct Aggregates<'c> {
+    rows: &'c [Field],
+    /// window_start, window_end and the keys.
+    results: Vec<Field>,
+    inputs: Vec<CheckedExpr>,
+    calls: Vec<AggregateCall>,
+}
+
+impl Aggregates<'_> {
+    /// All names that may stand in an item, inside or outside an aggregate.
+    fn known(&self) -> Vec<Field> {
+        let is_new = |column: &&Field| self.rows.iter().all(|row| row.name() != column.name());
+        self.rows.iter().chain(self.results.iter().filter(is_new)).cloned().collect()
+    }
+
+    /// The expression with each aggregate replaced by the column of its results.
+    fn take_out(&mut self, expr: Expr, expressions: &Expressions) -> Result<Expr, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let taken = expr.transform_down(|node| -> Result<Transformed<Expr>, DataFusionError> {
+            let Expr::AggregateFunction(call) = &node else { return Ok(Transformed::no(node)) };
+            let column = match self.call(call, expressions) {
+                Ok(index) => Expr::Column(Column::new_unqualified(result_name(index))),
+                Err(finding) => {
+                    findings.push(finding);
+                    node
+                }
+            };
+            Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
+        });
+        let expr = taken.map_err(|error| vec![messages::explain(&error, self.rows, &[])])?.data;
+        let results: BTreeSet<&str> = self.results.iter().map(|column| column.name().as_str()).collect();
+        if findings.is_empty() {
+            let outside = expr.column_refs().into_iter().map(|column| column.name.as_str());
+            let outside: BTreeSet<&str> =
+                outside.filter(|name| !results.contains(name) && !name.starts_with("__agg_")).collect();
+            findings.extend(outside.into_iter().map(|name| {
+                let hint = format!("add it to by, or take one value of the window: first_value({name}), max({name})");
+                Finding::new(format!("the column {name} is neither a key nor inside an aggregate"), hint)
+            }));
+        }
+        if findings.is_empty() { Ok(expr) } else { Err(findings) }
+    }
+
+    /// The number of an aggregate call, which is new unless an equal one was there.
+    fn call(&mut self, call: &AggregateFunction, expressions: &Expressions) -> Result<usize, Finding> {
+        let name = call.func.name();
+        let parameters = &call.params;
+        if !parameters.order_by.is_empty() {
+            let hint = match name {
+                "first_value" | "last_value" => {
+                    "the order is that of event time; for another, write arg_min(x, by) or arg_max(x, by)"
+                }
+                _ => "results don't depend on the rows' order; for one value, write arg_min(x, by) or arg_max(x, by)",
+            };
+            return Err(Finding::new(format!("{name}(… order by …)"), hint));
+        }
+        if parameters.null_treatment.is_some() {
+            let hint = "leave nulls out with filter: first_value(x) filter (where x is not null)";
+            return Err(Finding::new(format!("{name}(…) ignoring or respecting nulls"), hint));
+        }
+        let arguments = if is_count_of_rows(name, &parameters.args) && !parameters.distinct {
+            &[]
+        } else {
+            parameters.args.as_slice()
+        };
+        let (function, columns) = aggregates::function(name, parameters.distinct, arguments.len(), |index| {
+            expressions.constant(&arguments[index])
+        })?;
+        let mut numbers = Vec::with_capacity(columns);
+        let mut types: Vec<DataType> = Vec::with_capacity(columns);
+        for argument in &arguments[..columns] {
+            let compiled = self.inside(argument, name).and_then(|()| expressions.compile_column(argument, self.rows))?;
+            types.push(compiled.data_type.clone());
+            numbers.push(self.input(argument, compiled));
+        }
+        let filter = match &parameters.filter {
+            Some(filter) => {
+                self.inside(filter, name)?;
+                let compiled = expressions.compile_condition(filter, self.rows)?;
+                Some(self.input(filter, compiled))
+            }
+            None => None,
+        };
+        let aggregate = Aggregate::new(function, &types).map_err(|error| split_hint(&error.to_string()))?;
+        let call = AggregateCall { aggregate, arguments: numbers, filter };
+        Ok(self.calls.iter().position(|each| *each == call).unwrap_or_else(|| {
+            self.calls.push(call);
+            self.calls.len() - 1
+        }))
+    }
+
+    /// Checks what stands inside an aggregate: columns of the rows, and no other aggregate.
+    fn inside(&self, expr: &Expr, name: &str) -> Result<(), Finding> {
+        let is_nested = expr.exists(|node| Ok(matches!(node, Expr::AggregateFunction(_))));
+        if is_nested.unwrap_or(false) {
+            let hint = "compute the inner one in a windowed step of its own, and the outer one in a step from it";
+            return Err(Finding::new(format!("an aggregate inside {name}(…)"), hint));
+        }
+        let mut names: Vec<&str> = expr.column_refs().into_iter().map(|column| column.name.as_str()).collect();
+        names.sort_unstable();
+        match names.into_iter().find(|name| self.rows.iter().all(|row| row.name() != name)) {
+            Some(unknown) => {
+                let hint = "inside an aggregate stand columns of the rows; use it outside";
+                Err(Finding::new(format!("{unknown}, a column of the results, inside {name}(…)"), hint))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn input(&mut self, expr: &Expr, compiled: super::expression::Compiled) -> usize {
+        self.inputs.iter().position(|each| each.expr == *expr && each.compiled.data_type == compiled.data_type).unwrap_or_else(
+            || {
+                let name = format!("__in_{}", self.inputs.len());
+                let sql = expr.human_display().to_string();
+                self.inputs.push(CheckedExpr { name, sql, expr: expr.clone(), compiled });
+                self.inputs.len() - 1
+            },
+        )
+    }
+}
+
+/// `count(*)`, which the planner writes as a count of a constant.
+fn is_count_of_rows(name: &str, arguments: &[Expr]) -> bool {
+    name == "count" && arguments.iter().all(|argument| matches!(argument, Expr::Literal(value, _) if !value.is_null()))
+}
+
+fn window_columns() -> Vec<Field> {
+    let time = thalweg_schemas::time::timestamp_type();
+    vec![Field::new(WINDOW_START, time.clone(), false), Field::new(WINDOW_END, time, false)]
+}
+
+fn result_name(index: usize) -> String {
+    format!("__agg_{index}")
+}
+
+/// An error of the aggregates' crate: a message, then a hint after a semicolon.
+fn split_hint(text: &str) -> Finding {
+    match text.split_once("; ") {
+        Some((message, hint)) => Finding::new(message, hint),
+        None => Finding { message: text.to_owned(), hint: None },
+    }
+}
+
+/// A finding with the internal names of results spelled out.
+fn readable(mut finding: Finding, calls: &[AggregateCall]) -> Finding {
+    for (index, call) in calls.iter().enumerate().rev() {
+        let name = format!("{}(…)", call.aggregate.function().name());
+        finding.message = finding.message.replace(&result_name(index), &name);
+    }
+    finding
+}

@@ -1,0 +1,3 @@
+//! The integration tests of the `thalweg` crate: one binary.
+
+mod cases;
