@@ -1,6 +1,6 @@
 //! Parts of a job by themselves, on one thread unless said otherwise.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::data::Data;
 
@@ -9,8 +9,8 @@ mod exchange;
 mod sums;
 pub(crate) mod windows;
 
-/// Events whose rows are decoded and gathered.
-const ROWS: usize = 500_000;
+/// Events whose rows are decoded and gathered: enough for sessions to end.
+const ROWS: usize = 1_500_000;
 
 /// One part's figure.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -48,7 +48,7 @@ pub fn all(data: &Data, only: &str) -> anyhow::Result<Vec<Part>> {
     if wanted("decode") || wanted("window") {
         let payloads = data.payloads(ROWS)?;
         if wanted("decode") {
-            parts.extend(decode::decode(&payloads));
+            parts.extend(decode::decode(&payloads)?);
         }
         if wanted("window") {
             parts.extend(windows::windows(&payloads)?);
@@ -58,19 +58,31 @@ pub fn all(data: &Data, only: &str) -> anyhow::Result<Vec<Part>> {
         parts.extend(exchange::exchange()?);
     }
     if wanted("exact sum") {
-        parts.extend(sums::sums());
+        parts.extend(sums::sums()?);
     }
     Ok(parts)
 }
 
-/// The median time of some runs; the fewer the longer they take.
-fn median_of_runs(mut run: impl FnMut() -> Duration) -> Duration {
-    let (started, mut times) = (Instant::now(), Vec::new());
-    while times.len() < 3 || (times.len() < 15 && started.elapsed() < Duration::from_secs(2)) {
-        times.push(run());
+/// CPU time of this thread, so that others at work on the machine don't count. Exact to some milliseconds.
+fn thread_time() -> anyhow::Result<Duration> {
+    // proc(5): the first number is the time spent on the CPU, nanoseconds.
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = text.split(' ').next().unwrap_or_default().parse()?;
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// The mean CPU time of runs that take a second together.
+fn mean_of_runs(mut run: impl FnMut()) -> anyhow::Result<Duration> {
+    run();
+    let (started, mut runs) = (thread_time()?, 0);
+    loop {
+        run();
+        runs += 1;
+        let spent = thread_time()? - started;
+        if spent >= Duration::from_secs(1) {
+            return Ok(spent / runs);
+        }
     }
-    times.sort();
-    times[times.len() / 2]
 }
 
 fn nanoseconds_each(time: Duration, count: usize) -> f64 {

@@ -103,7 +103,8 @@ fn catalogue(name: Option<&str>) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let Some(name) = name else {
         for entry in crate::catalogue::ENTRIES {
-            let description = entry.text.lines().find_map(|line| line.strip_prefix("description: ")).unwrap_or("");
+            let description =
+                entry.text.lines().find_map(|line| line.strip_prefix("description: ")).unwrap_or("");
             writeln!(out, "{:<16} {description}", entry.name)?;
         }
         return Ok(ExitCode::SUCCESS);
@@ -113,7 +114,9 @@ fn catalogue(name: Option<&str>) -> anyhow::Result<ExitCode> {
             write!(out, "{}", entry.text)?;
             Ok(ExitCode::SUCCESS)
         }
-        None => anyhow::bail!("the catalogue holds no pipeline {name}; `thalweg catalogue` lists those it holds"),
+        None => {
+            anyhow::bail!("the catalogue holds no pipeline {name}; `thalweg catalogue` lists those it holds")
+        }
     }
 }
 

@@ -39,7 +39,9 @@ pub(crate) mod sources;
 
 /// Why an expression failed on a batch.
 #[derive(Debug, thiserror::Error)]
-#[error("step {step}: {sql}: {error}; guard against such values, for instance with nullif(…, 0) or try_cast(… as …)")]
+#[error(
+    "step {step}: {sql}: {error}; guard against such values, for instance with nullif(…, 0) or try_cast(… as …)"
+)]
 struct ExpressionError {
     step: String,
     sql: String,
@@ -54,7 +56,14 @@ pub(crate) fn build(job: &Job, worker: &mut Worker) -> Result<(), JobError> {
         readers.push(source.reader(worker.index(), worker.peers())?);
     }
     worker.dataflow(|scope| {
-        let mut dataflow = Dataflow { job, scope, control: job.control.clone(), gate, sources: Vec::new(), steps: Vec::new() };
+        let mut dataflow = Dataflow {
+            job,
+            scope,
+            control: job.control.clone(),
+            gate,
+            sources: Vec::new(),
+            steps: Vec::new(),
+        };
         dataflow.build(readers);
     });
     Ok(())
@@ -103,9 +112,12 @@ impl<'scope> Dataflow<'_, 'scope> {
             let arranged = Arrangement::new(&plan, &planned.input, &built.schema);
             let rows = built.rows.clone();
             let with_folders = sinks::add_window_date(planned);
-            let rows = map_batches(rows, &format!("{}: columns", planned.name), self.control.clone(), move |batch| {
-                with_folders(arranged.visible(&batch)?).map(Some)
-            });
+            let rows = map_batches(
+                rows,
+                &format!("{}: columns", planned.name),
+                self.control.clone(),
+                move |batch| with_folders(arranged.visible(&batch)?).map(Some),
+            );
             let out = sinks::planned(&self.job.output, planned, self.scope.index(), &self.job.sinks[number]);
             sink(rows, &planned.name, out, self.control.clone(), &self.gate);
         }
@@ -126,7 +138,8 @@ impl<'scope> Dataflow<'_, 'scope> {
 
     // One stream of the columns that the step reads. Streams of a union hold theirs in different places, so each is arranged first.
     fn input(&self, plan: &Plan, step: &PlannedStep) -> (BatchStream<'scope>, Arrangement) {
-        let arrangement = |input: &PlannedInput| Arrangement::new(plan, input, &self.stream(input.stream).schema);
+        let arrangement =
+            |input: &PlannedInput| Arrangement::new(plan, input, &self.stream(input.stream).schema);
         if let [only] = step.inputs.as_slice() {
             return (self.stream(only.stream).rows.clone(), arrangement(only));
         }
@@ -179,7 +192,9 @@ impl<'scope> Dataflow<'_, 'scope> {
         let (name, filter, keys, inputs) =
             (step.name.clone(), step.filter.clone(), planned.keys.clone(), planned.inputs.clone());
         let windows = window(rows, reports, config, job, move |batch| {
-            let Some(batch) = filtered(&name, arranged.arrange(batch)?, filter.as_ref())? else { return Ok(None) };
+            let Some(batch) = filtered(&name, arranged.arrange(batch)?, filter.as_ref())? else {
+                return Ok(None);
+            };
             Ok(Some(WindowRows {
                 keys: evaluate(&name, &keys, &batch)?,
                 inputs: evaluate(&name, &inputs, &batch)?,
@@ -191,17 +206,23 @@ impl<'scope> Dataflow<'_, 'scope> {
             }))
         });
         let schema = columns::with_hidden(&step.columns, step.order);
-        let (name, output, having, order, out) =
-            (step.name.clone(), planned.output.clone(), planned.having.clone(), step.order, Arc::clone(&schema));
-        let rows = map_batches(windows, &format!("{}: select", step.name), self.control.clone(), move |batch| {
-            let mut columns = evaluate(&name, &output, &batch)?;
-            columns.push(Arc::clone(&batch[TIME]));
-            if order {
-                let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; batch.num_rows()]));
-                columns.extend([Arc::clone(&zeros), zeros]);
-            }
-            filtered(&name, RecordBatch::try_new(Arc::clone(&out), columns)?, having.as_ref())
-        });
+        let (name, output, having, order, out) = (
+            step.name.clone(),
+            planned.output.clone(),
+            planned.having.clone(),
+            step.order,
+            Arc::clone(&schema),
+        );
+        let rows =
+            map_batches(windows, &format!("{}: select", step.name), self.control.clone(), move |batch| {
+                let mut columns = evaluate(&name, &output, &batch)?;
+                columns.push(Arc::clone(&batch[TIME]));
+                if order {
+                    let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; batch.num_rows()]));
+                    columns.extend([Arc::clone(&zeros), zeros]);
+                }
+                filtered(&name, RecordBatch::try_new(Arc::clone(&out), columns)?, having.as_ref())
+            });
         Built { rows, schema }
     }
 }
@@ -212,7 +233,9 @@ fn pass_or_project(
     batch: &RecordBatch,
     out: &SchemaRef,
 ) -> Result<Option<RecordBatch>, JobError> {
-    let Some(batch) = filtered(&step.name, arranged.arrange(batch)?, step.filter.as_ref())? else { return Ok(None) };
+    let Some(batch) = filtered(&step.name, arranged.arrange(batch)?, step.filter.as_ref())? else {
+        return Ok(None);
+    };
     let mut columns = match &step.kind {
         StepKind::Project(expressions) => evaluate(&step.name, expressions, &batch)?,
         _ => batch.columns()[..step.columns.fields().len()].to_vec(),

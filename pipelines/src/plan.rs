@@ -19,8 +19,8 @@ use std::path::Path;
 pub use self::explain::{ExplainNode, ExplainTree, NodeKind};
 pub use self::model::{
     AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, NamedExpr, PartitionColumn, Plan,
-    PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SinkKind, StepKind,
-    StreamId, WindowKind,
+    PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SinkKind,
+    StepKind, StreamId, WindowKind,
 };
 pub use self::types::type_name;
 use crate::spec::{self, Environment, Problem, Spec, in_file_order};
@@ -58,14 +58,21 @@ pub fn check(spec: &Spec) -> Result<Plan, Vec<Problem>> {
     }
     let sinks: Vec<_> = spec.sinks.iter().map(|sink| checker.sink(sink, &names)).collect();
     let incomplete = spec.schemas.iter().any(|schema| schema.schema.is_none());
-    let sinks = sinks.into_iter().collect::<Option<Vec<_>>>().filter(|sinks| !sinks.is_empty() && !incomplete);
-    let is_complete = checker.sources.iter().all(Option::is_some) && checker.steps.iter().all(Option::is_some);
+    let sinks =
+        sinks.into_iter().collect::<Option<Vec<_>>>().filter(|sinks| !sinks.is_empty() && !incomplete);
+    let is_complete =
+        checker.sources.iter().all(Option::is_some) && checker.steps.iter().all(Option::is_some);
     let problems = match sinks {
         Some(sinks) if checker.problems.is_empty() && is_complete => {
             match assemble::assemble(&checker, &order, &sinks) {
                 Ok(plan) => return Ok(plan),
                 Err((step, finding)) => {
-                    vec![spec.source.problem(spec.pipeline.at, format!("steps.{step}"), finding.message, finding.hint)]
+                    vec![spec.source.problem(
+                        spec.pipeline.at,
+                        format!("steps.{step}"),
+                        finding.message,
+                        finding.hint,
+                    )]
                 }
             }
         }

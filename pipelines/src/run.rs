@@ -61,7 +61,9 @@ pub enum RunError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The output folder holds rows of an earlier run, which a new run would double.
-    #[error("{folder} holds rows of an earlier run; choose another folder with --output, or replace them with --overwrite")]
+    #[error(
+        "{folder} holds rows of an earlier run; choose another folder with --output, or replace them with --overwrite"
+    )]
     OutputInUse {
         /// The sink's folder.
         folder: String,
@@ -119,7 +121,9 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
         .sources
         .iter()
         .enumerate()
-        .map(|(number, source)| LoweredSource::new(number, source, options.archives.as_deref(), options.limits))
+        .map(|(number, source)| {
+            LoweredSource::new(number, source, options.archives.as_deref(), options.limits)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     claim_folders(plan, options)?;
     Ok(Job {
@@ -208,4 +212,3 @@ fn holds_files(folder: &Path) -> std::io::Result<bool> {
     }
     Ok(false)
 }
-

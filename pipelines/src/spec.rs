@@ -21,7 +21,9 @@ pub use self::position::{SourceText, Span, Spanned};
 pub use self::problem::{Problem, in_file_order};
 pub use self::schema::SchemaSpec;
 pub use self::sink::{JsonlSpec, ParquetSpec, SinkSpec, StdoutSpec};
-pub use self::source::{ArchiveSpec, EventTimeSpec, FormatSpec, KafkaSpec, PositionSpec, SourceSpec, TopicOffsets};
+pub use self::source::{
+    ArchiveSpec, EventTimeSpec, FormatSpec, KafkaSpec, PositionSpec, SourceSpec, TopicOffsets,
+};
 pub use self::step::{ColumnSpec, StepSpec, WindowSpec};
 pub use self::units::{Duration, Instant, Size};
 

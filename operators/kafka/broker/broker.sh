@@ -20,7 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../../.." && pwd)
 lib=${THALWEG_BROKER_LIB:-${CARGO_TARGET_DIR:-$repository/target}/kafka/lib}
 heap=${THALWEG_BROKER_HEAP:-512m}
-ready_limit_s=60
+ready_limit_s=120
 java=java
 [ -n "${JAVA_HOME:-}" ] && java=$JAVA_HOME/bin/java
 
@@ -91,7 +91,7 @@ free_port() {
 
 configure() {
   local dir=$1 ports
-  mkdir -p "$dir"
+  mkdir -p "$dir/tmp"
   [ -f "$dir/ports" ] || echo "${THALWEG_BROKER_PORT:-$(free_port)} $(free_port) $(free_port)" > "$dir/ports"
   read -r -a ports < "$dir/ports"
   echo "127.0.0.1:${ports[0]} 127.0.0.1:${ports[1]}" > "$dir/addresses"
@@ -127,6 +127,10 @@ num.io.threads=4
 P
 }
 
+java_options=(-XX:+UseG1GC -XX:MaxGCPauseMillis=20)
+# Who must live for the broker to be of use; 0: nobody.
+parent=0
+
 # Sets `pid`. Where the system can, the JVM dies with the script that started it, whatever becomes of the script.
 pid=
 launch() {
@@ -134,12 +138,12 @@ launch() {
   shift
   prefix=("$@")
   if [ ! -f "$dir/data/meta.properties" ]; then
-    "$java" -Xmx128m -cp "$lib/*" kafka.tools.StorageTool format -t dGhhbHdlZy10aGFsd2VnLQ -c "$dir/server.properties" > "$dir/format.log" 2>&1 \
+    "$java" -Xmx128m -XX:TieredStopAtLevel=1 -XX:-UsePerfData -cp "$lib/*" kafka.tools.StorageTool format -t dGhhbHdlZy10aGFsd2VnLQ -c "$dir/server.properties" > "$dir/format.log" 2>&1 \
       || fail "can't format the broker's folder: $(cat "$dir/format.log")"
   fi
   : > "$dir/broker.log"
-  "${prefix[@]}" "$java" -Xms128m -Xmx"$heap" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError \
-    -Dlog4j2.configurationFile="$here/log4j2.properties" -cp "$lib/*" kafka.Kafka "$dir/server.properties" \
+  "${prefix[@]}" "$java" -Xms128m -Xmx"$heap" "${java_options[@]}" -XX:+ExitOnOutOfMemoryError -XX:-UsePerfData \
+    -Djava.io.tmpdir="$dir/tmp" -Dlog4j2.configurationFile="$here/log4j2.properties" -cp "$lib/*" kafka.Kafka "$dir/server.properties" \
     >> "$dir/broker.log" 2>&1 < /dev/null 9>&- &
   pid=$!
   echo "$pid" > "$dir/broker.pid"
@@ -150,6 +154,7 @@ await_ready() {
   local dir=$1 ports limit=$((SECONDS + ready_limit_s))
   read -r -a ports < "$dir/ports"
   while [ "$SECONDS" -lt "$limit" ]; do
+    [ "$parent" = 0 ] || kill -0 "$parent" 2> /dev/null || exit 1
     if grep -q 'Kafka Server started' "$dir/broker.log" && ! port_free "${ports[0]}"; then return 0; fi
     if ! kill -0 "$pid" 2> /dev/null; then
       grep -q 'Address already in use' "$dir/broker.log" && return 2
@@ -220,7 +225,10 @@ run() {
   fetch
   dir=$(mktemp -d "${TMPDIR:-/tmp}/thalweg-broker.XXXXXX")
   # shellcheck disable=SC2064 # the folder of now
-  trap "kill -9 \"\$pid\" 2> /dev/null; wait 2> /dev/null; rm -rf '$dir'" EXIT
+  trap "kill -9 \"\$pid\" 2> /dev/null || true; { wait; } 2> /dev/null; rm -rf '$dir'" EXIT
+  # Quick to start rather than fast in the long run.
+  java_options=(-XX:TieredStopAtLevel=1)
+  parent=$PPID
   command -v setpriv > /dev/null && guard=(setpriv --pdeathsig KILL)
   boot "$dir" "${guard[@]}"
   echo "ready $(cat "$dir/addresses") $dir"

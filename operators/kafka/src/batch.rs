@@ -69,7 +69,8 @@ pub(crate) struct PartitionQueue {
     messages: Vec<*mut sys::rd_kafka_message_t>,
     /// How many of `messages` have been handed over.
     taken: usize,
-    wakeup: Arc<Wakeup>,
+    /// What `on_nonempty` is called with.
+    _wakeup: Arc<Wakeup>,
     /// The queue and its messages must be gone before the client is: fields are dropped after `Drop::drop` has run.
     _consumer: Arc<BaseConsumer<SourceContext>>,
 }
@@ -102,7 +103,7 @@ impl PartitionQueue {
             queue,
             messages: Vec::new(),
             taken: 0,
-            wakeup: Arc::clone(wakeup),
+            _wakeup: Arc::clone(wakeup),
             _consumer: Arc::clone(consumer),
         })
     }
@@ -143,7 +144,6 @@ impl Drop for PartitionQueue {
             sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
         }
-        debug_assert!(Arc::strong_count(&self.wakeup) > 0);
     }
 }
 
@@ -172,7 +172,9 @@ impl Message<'_> {
         if fields.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return None;
         }
-        let text = bytes(fields.payload, fields.len).map(String::from_utf8_lossy).unwrap_or_default();
+        // SAFETY: of an error, the payload is its text, and lives as long as the message.
+        let text =
+            unsafe { bytes(fields.payload, fields.len) }.map(String::from_utf8_lossy).unwrap_or_default();
         Some((fields.err.into(), text.into_owned()))
     }
 
@@ -184,12 +186,14 @@ impl Message<'_> {
     /// `None`: a tombstone.
     pub(crate) fn value(&self) -> Option<&[u8]> {
         let fields = self.fields();
-        bytes(fields.payload, fields.len)
+        // SAFETY: the payload lives as long as the message.
+        unsafe { bytes(fields.payload, fields.len) }
     }
 
     pub(crate) fn key(&self) -> Option<&[u8]> {
         let fields = self.fields();
-        bytes(fields.key, fields.key_len)
+        // SAFETY: the key lives as long as the message.
+        unsafe { bytes(fields.key, fields.key_len) }
     }
 
     /// Milliseconds since the epoch; `None` where the record has no timestamp.
@@ -219,17 +223,19 @@ impl Message<'_> {
             if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 return all;
             }
-            // SAFETY: a header's name is a C string that lives as long as the message.
-            let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("\u{FFFD}");
-            all.push((name, bytes(value, size)));
+            // SAFETY: a header's name is a C string that lives as long as the message, and so does its value.
+            let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value, size)) };
+            all.push((name.to_str().unwrap_or("\u{FFFD}"), value));
         }
     }
 }
 
-/// The bytes at `start`, borrowed from whatever the caller's signature ties them to; `None` for a null pointer.
-fn bytes<'m>(start: *const c_void, len: usize) -> Option<&'m [u8]> {
-    // SAFETY: called only with a pointer and length that librdkafka keeps together in a message, and the callers return
-    // it with the message's lifetime.
+/// The bytes at `start`; `None` for a null pointer.
+///
+/// # Safety
+/// `start` is null, or `len` bytes from it on can be read for as long as the caller ties the result to.
+unsafe fn bytes<'m>(start: *const c_void, len: usize) -> Option<&'m [u8]> {
+    // SAFETY: as the caller promises.
     (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), len) })
 }
 

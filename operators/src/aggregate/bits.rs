@@ -57,7 +57,7 @@ impl Family for Bits {
     fn update(&self, states: &mut [Option<u64>], rows: &Rows<'_>) {
         let bits = bits_of(&rows.arguments[0]);
         let selection = Selection::of(rows, rows.arguments);
-        selection.for_each(|row| self.apply(&mut states[rows.groups[row] as usize], bits[row]));
+        selection.for_each_value(rows.groups, &bits, |group, bits| self.apply(&mut states[group], bits));
     }
 
     fn merge(&self, into: &mut Option<u64>, from: &Option<u64>) {

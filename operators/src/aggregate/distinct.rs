@@ -7,7 +7,7 @@
 //!
 //! Both forms, and the change from one to the other, are functions of the set of hashes alone. The hash is
 //! [`Key::hash`], the same on every machine; two values that share one count as one (below 512, a chance of 1 in 10^14).
-//! Estimator: Ertl, New cardinality estimation algorithms for HyperLogLog sketches (2017), algorithms 4 to 6: without bias
+//! Estimator: Ertl, New cardinality estimation algorithms for HyperLogLog sketches (arXiv 1702.01284): without bias
 //! tables, and without a function that machines compute differently (its roots are IEEE 754's).
 
 use std::marker::PhantomData;
@@ -144,7 +144,7 @@ fn register(registers: &mut [u8; REGISTERS], hash: u64) {
     *register = (*register).max(zeros as u8 + 1);
 }
 
-/// Ertl's algorithm 6, "improved raw estimator".
+/// Ertl's improved raw estimator.
 fn cardinality(registers: &[u8; REGISTERS]) -> f64 {
     const TAILS: usize = TAIL_BITS as usize;
     let mut counts = [0u32; TAILS + 2];
@@ -158,7 +158,7 @@ fn cardinality(registers: &[u8; REGISTERS]) -> f64 {
     m * m / (2.0 * std::f64::consts::LN_2 * z)
 }
 
-/// Ertl's algorithm 5: x + Σ x^(2^k) 2^(k−1).
+/// Ertl's σ, for the registers still at 0: x + Σ x^(2^k) 2^(k−1).
 fn sigma(mut x: f64) -> f64 {
     if x == 1.0 {
         return f64::INFINITY;
@@ -175,7 +175,7 @@ fn sigma(mut x: f64) -> f64 {
     }
 }
 
-/// Ertl's algorithm 4 for the registers at their limit: (1 − x − Σ (1 − x^(2^−k))² 2^−k) / 3.
+/// Ertl's τ, for the registers at their limit: (1 − x − Σ (1 − x^(2^−k))² 2^−k) / 3.
 fn tau(mut x: f64) -> f64 {
     if x == 0.0 || x == 1.0 {
         return 0.0;

@@ -92,7 +92,7 @@ impl ExactSum {
     /// Adds a value that is already taken apart.
     #[inline(always)]
     pub(super) fn add_finite(&mut self, term: Term) {
-        self.add_term(term.magnitude.into(), term.exponent, term.negative, ADDED);
+        self.add_term(term.magnitude.into(), term.exponent, term.negative);
     }
 
     #[cold]
@@ -136,7 +136,7 @@ impl ProductSum {
     #[inline(always)]
     pub(super) fn add(&mut self, left: Term, right: Term) {
         let magnitude = u128::from(left.magnitude) * u128::from(right.magnitude);
-        self.add_term(magnitude, left.exponent + right.exponent, left.negative != right.negative, 0);
+        self.add_term(magnitude, left.exponent + right.exponent, left.negative != right.negative);
     }
 }
 
@@ -151,6 +151,8 @@ impl<const LIMBS: usize, const SPILL: usize> WindowSum<LIMBS, SPILL> {
     const SHIFT_MAX: u32 = (Self::USED - 53 * Self::FACTORS) as u32;
     /// How far below the first term the window begins: as much room for smaller terms as for greater ones.
     const CENTRE: usize = Self::SHIFT_MAX as usize / 2;
+    /// Products are of finite numbers, and are counted elsewhere.
+    const KNOWN_FLAGS: u8 = if LIMBS == 2 { ADDED | NAN | INFINITE | NEGATIVE_INFINITE } else { 0 };
     /// Bits left free above a sum when its window is moved.
     const HEADROOM: usize = 12;
 
@@ -169,9 +171,8 @@ impl<const LIMBS: usize, const SPILL: usize> WindowSum<LIMBS, SPILL> {
     }
 
     #[inline(always)]
-    fn add_term(&mut self, magnitude: u128, exponent: i32, negative: bool, set: u8) {
-        if let WindowSum::Window { acc, base, flags } = self {
-            *flags |= set;
+    fn add_term(&mut self, magnitude: u128, exponent: i32, negative: bool) {
+        if let WindowSum::Window { acc, base, .. } = self {
             let shift = (exponent - i32::from(*base)) as u32;
             if shift <= Self::SHIFT_MAX
                 && let Some(sum) = add_signed(acc, &placed(magnitude, shift), negative)
@@ -180,13 +181,14 @@ impl<const LIMBS: usize, const SPILL: usize> WindowSum<LIMBS, SPILL> {
                 return;
             }
         }
-        self.set_flags(set);
         self.add_slow(magnitude, exponent, negative);
     }
 
     #[cold]
     #[inline(never)]
     fn add_slow(&mut self, magnitude: u128, exponent: i32, negative: bool) {
+        // The first value always comes here, so that the fast way needn't tell that there is one.
+        self.set_flags(Self::KNOWN_FLAGS & ADDED);
         let mut limbs = [0; LIMBS];
         limbs[0] = magnitude as u64;
         limbs[1] = (magnitude >> 64) as u64;
@@ -342,10 +344,9 @@ impl<const LIMBS: usize, const SPILL: usize> WindowSum<LIMBS, SPILL> {
     pub(super) fn read(bytes: &mut Reader<'_>) -> Result<Self, String> {
         let head = bytes.byte()?;
         let flags = head & !(NOT_ZERO | NEGATIVE);
-        let known = if LIMBS == 2 { ADDED | NAN | INFINITE | NEGATIVE_INFINITE } else { 0 };
         let mut sum = WindowSum::Window { acc: [0; LIMBS], base: i16::MAX, flags };
         let impossible = LIMBS == 2 && flags & ADDED == 0 && head != 0;
-        if flags & !known != 0 || impossible || head & (NOT_ZERO | NEGATIVE) == NEGATIVE {
+        if flags & !Self::KNOWN_FLAGS != 0 || impossible || head & (NOT_ZERO | NEGATIVE) == NEGATIVE {
             return Err(format!("the flags {head:#04x} of a sum"));
         }
         if head & NOT_ZERO == 0 {

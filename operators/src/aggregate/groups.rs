@@ -2,6 +2,8 @@
 //!
 //! A [`Family`] says what a state is and how rows, states and bytes enter it; [`Groups`] makes an [`Accumulator`] of it.
 
+use std::ops::Range;
+
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
@@ -168,16 +170,34 @@ impl Selection {
     /// Calls `each` with every selected row's number, ascending.
     #[inline(always)]
     pub(super) fn for_each(&self, mut each: impl FnMut(usize)) {
+        self.for_each_run(|run| run.for_each(&mut each));
+    }
+
+    /// Calls `each` with the group and the value of every selected row.
+    #[inline(always)]
+    pub(super) fn for_each_value<T: Copy>(
+        &self,
+        groups: &[u32],
+        values: &[T],
+        mut each: impl FnMut(usize, T),
+    ) {
+        self.for_each_run(|run| {
+            for (&group, &value) in groups[run.clone()].iter().zip(&values[run]) {
+                each(group as usize, value);
+            }
+        });
+    }
+
+    /// Calls `each` with every run of selected rows.
+    #[inline(always)]
+    fn for_each_run(&self, mut each: impl FnMut(Range<usize>)) {
         let (mut whole, mut runs) = match self {
             Selection::All(rows) => (Some((0, *rows)), None),
             Selection::Some(bits) => (None, Some(bits.set_slices())),
         };
-        // Run by run, so that `each` is called at one place only: what is called at two isn't inlined, which costs more than
-        // most of the loops it is.
+        // One place for both: what is called at two places isn't inlined, which costs more than most of the loops it is.
         while let Some((start, end)) = whole.take().or_else(|| runs.as_mut()?.next()) {
-            for row in start..end {
-                each(row);
-            }
+            each(start..end);
         }
     }
 }

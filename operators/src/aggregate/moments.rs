@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each is one quotient, rounded once; the roots are within one unit in the last place. Nothing cancels.
-//! Source of the definitions: ISO 9075-2, 4.16.3 (binary set functions); of nulls and constants: DataFusion.
+//! Source of the definitions: ISO/IEC 9075-2, <aggregate function>; of nulls and constants: DataFusion.
 
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ impl Family for Variance {
     fn update(&self, states: &mut [Univariate], rows: &Rows<'_>) {
         let values = Numbers::of(&rows.arguments[0]).into_floats();
         let selection = Selection::of(rows, rows.arguments);
-        selection.for_each(|row| states[rows.groups[row] as usize].add(values[row]));
+        selection.for_each_value(rows.groups, &values, |group, value| states[group].add(value));
     }
 
     fn merge(&self, into: &mut Univariate, from: &Univariate) {

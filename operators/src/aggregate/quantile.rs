@@ -11,8 +11,8 @@
 //! No logarithm is taken, so buckets are the same on every machine. A bucket [a, b) answers with its harmonic midpoint 2ab / (a + b),
 //! off by at most (b − a) / (b + a) ≤ 1/129 = 0.78 %. Magnitudes beyond 2^±64 (all of i64 and u64 is within) count in the
 //! outermost buckets. The exact least and greatest value are kept, and no answer leaves their range.
-//! Source: Masson, Rim, Lee, DDSketch (VLDB 2019), with the cheaper index of its section 4 and a fixed range in place of
-//! collapsing, which would depend on the order.
+//! Source: Masson, Rim, Lee, DDSketch (VLDB 2019), with its logarithm interpolated linearly between powers of two, and a
+//! fixed range in place of collapsing, which would depend on the order.
 
 mod sketch;
 
@@ -59,7 +59,7 @@ impl Family for Quantile {
     fn update(&self, states: &mut [Sketch], rows: &Rows<'_>) {
         let values = Numbers::of(&rows.arguments[0]).into_floats();
         let selection = Selection::of(rows, rows.arguments);
-        selection.for_each(|row| states[rows.groups[row] as usize].add(values[row]));
+        selection.for_each_value(rows.groups, &values, |group, value| states[group].add(value));
     }
 
     fn merge(&self, into: &mut Sketch, from: &Sketch) {

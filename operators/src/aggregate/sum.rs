@@ -92,13 +92,15 @@ impl Family for IntegerSum {
         let selection = Selection::of(rows, rows.arguments);
         match Numbers::of(&rows.arguments[0]) {
             Numbers::Signed(values) => {
-                selection.for_each(|row| states[rows.groups[row] as usize].add(values[row].into()));
+                selection
+                    .for_each_value(rows.groups, &values, |group, value| states[group].add(value.into()));
             }
             Numbers::Unsigned(values) => {
-                selection.for_each(|row| states[rows.groups[row] as usize].add(values[row].into()));
+                selection
+                    .for_each_value(rows.groups, &values, |group, value| states[group].add(value.into()));
             }
             Numbers::Decimal(values, _) => {
-                selection.for_each(|row| states[rows.groups[row] as usize].add(values[row]));
+                selection.for_each_value(rows.groups, values, |group, value| states[group].add(value));
             }
             Numbers::Float(_) => unreachable!("invariant: floats have a family of their own"),
         }
@@ -180,7 +182,7 @@ impl Family for FloatSum {
     fn update(&self, states: &mut [ExactSum], rows: &Rows<'_>) {
         let values = Numbers::of(&rows.arguments[0]).into_floats();
         let selection = Selection::of(rows, rows.arguments);
-        selection.for_each(|row| states[rows.groups[row] as usize].add(values[row]));
+        selection.for_each_value(rows.groups, &values, |group, value| states[group].add(value));
     }
 
     fn merge(&self, into: &mut ExactSum, from: &ExactSum) {
@@ -229,9 +231,10 @@ impl Family for FloatAverage {
 
     fn update(&self, states: &mut [FloatTotal], rows: &Rows<'_>) {
         let values = Numbers::of(&rows.arguments[0]).into_floats();
-        Selection::of(rows, rows.arguments).for_each(|row| {
-            let state = &mut states[rows.groups[row] as usize];
-            state.sum.add(values[row]);
+        let selection = Selection::of(rows, rows.arguments);
+        selection.for_each_value(rows.groups, &values, |group, value| {
+            let state = &mut states[group];
+            state.sum.add(value);
             state.count += 1;
         });
     }

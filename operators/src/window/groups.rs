@@ -3,6 +3,8 @@
 use hashbrown::HashTable;
 use thalweg_engine::watermark::EventTime;
 
+use super::keys::Key;
+
 /// A table of groups. Numbers are dense and used again after [`Groups::remove`].
 #[derive(Default)]
 pub(super) struct Groups {
@@ -16,7 +18,7 @@ struct Group {
     hash: u64,
     pane: EventTime,
     key_hash: u64,
-    key: Box<[u8]>,
+    key: Key,
 }
 
 impl Groups {
@@ -57,7 +59,7 @@ impl Groups {
         let hash = self.groups[at as usize].hash;
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == at) {
             entry.remove();
-            self.groups[at as usize].key = Box::default();
+            self.groups[at as usize].key = Key::default();
             self.free.push(at);
         }
     }

@@ -3,6 +3,7 @@
 //! The bytes are Arrow's row format, in which equal rows have equal bytes, nulls included. Floats are made canonical before:
 //! −0 is the key +0, and all NaNs are one key, as in SQL's `group by`.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt64Array};
@@ -90,6 +91,47 @@ impl KeyDecoder {
                 Ok(converter.convert_rows(keys.map(|key| parser.parse(key)))?)
             }
             None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// A key's bytes, kept. Most keys are short: they lie where they are compared, not on the heap.
+#[derive(Clone)]
+pub(super) enum Key {
+    Short { length: u8, bytes: [u8; Key::SHORT_MAX] },
+    Long(Box<[u8]>),
+}
+
+impl Key {
+    /// As many bytes as fit beside a box's tag and length.
+    const SHORT_MAX: usize = 22;
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Key::Short { length: 0, bytes: [0; Key::SHORT_MAX] }
+    }
+}
+
+impl From<&[u8]> for Key {
+    fn from(key: &[u8]) -> Self {
+        if key.len() > Key::SHORT_MAX {
+            return Key::Long(key.into());
+        }
+        let mut bytes = [0; Key::SHORT_MAX];
+        bytes[..key.len()].copy_from_slice(key);
+        Key::Short { length: key.len() as u8, bytes }
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Key::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Key::Long(bytes) => bytes,
         }
     }
 }

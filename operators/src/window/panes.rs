@@ -21,7 +21,7 @@ use thalweg_engine::watermark::EventTime;
 
 use super::fired::{Accumulators, FIRED_ROWS_MAX, Fired, FiredBatch};
 use super::groups::Groups;
-use super::keys::{KEY_AT, TIME_AT};
+use super::keys::{KEY_AT, Key, TIME_AT};
 use super::partial::PANE;
 use super::{Grid, Window, WindowConfig};
 
@@ -185,7 +185,7 @@ impl Panes {
         let parts: Vec<u32> = self.open.range(start..end).flat_map(|(_, groups)| groups.iter().copied()).collect();
         let mut merged = Vec::new();
         for part in parts {
-            let (hash, key) = (self.groups.key_hash(part), Box::<[u8]>::from(self.groups.key(part)));
+            let (hash, key) = (self.groups.key_hash(part), Key::from(self.groups.key(part)));
             let (into, new) = self.groups.find_or_insert(hash, &key, MERGED);
             if new {
                 merged.push(into);

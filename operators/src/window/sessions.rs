@@ -22,7 +22,7 @@ use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::EventTime;
 
 use super::fired::{Accumulators, FIRED_ROWS_MAX, Fired, FiredBatch};
-use super::keys::{KEY_AT, TIME_AT};
+use super::keys::{KEY_AT, Key, TIME_AT};
 use super::{Window, WindowConfig};
 
 const NONE: u32 = u32::MAX;
@@ -32,7 +32,7 @@ struct Session {
     hash: u64,
     start: EventTime,
     last: EventTime,
-    key: Box<[u8]>,
+    key: Key,
     /// The key's next session.
     next: u32,
     /// Counts the uses of this slot, so that an entry of [`Sessions::due`] can tell whether it is still meant.
@@ -333,7 +333,7 @@ impl Sessions {
     fn release(&mut self, at: u32) {
         let session = &mut self.sessions[at as usize];
         session.generation = session.generation.wrapping_add(1);
-        session.key = Box::default();
+        session.key = Key::default();
         session.next = NONE;
         self.free.push(at);
         self.open -= 1;

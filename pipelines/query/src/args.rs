@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::QueryError;
 use crate::output::Format;
 use crate::prompt::{prompt, run_script};
 use crate::session::Session;
-use crate::QueryError;
 
 /// What a shell expects of a program that Ctrl-C has stopped: 128 + SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;

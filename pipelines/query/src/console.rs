@@ -4,9 +4,9 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use crate::QueryError;
 use crate::output::{self, Format};
 use crate::session::{QueryResult, Session};
-use crate::QueryError;
 
 /// What came out, for the line below a result.
 #[derive(Debug, Clone, Copy)]

@@ -40,7 +40,9 @@ pub enum QueryError {
         candidates: Vec<String>,
     },
     /// The statement is no query.
-    #[error("{statement} is refused: here run only select, explain, describe and show; files are written by sinks")]
+    #[error(
+        "{statement} is refused: here run only select, explain, describe and show; files are written by sinks"
+    )]
     Refused {
         /// The statement's first word.
         statement: String,
@@ -70,10 +72,14 @@ pub enum QueryError {
 fn unknown_table(name: &str, folder: &std::path::Path, tables: &[String], empty: bool) -> String {
     let folder = folder.display();
     if empty {
-        return format!("table {name:?} has no file yet in {folder}: rows appear when its first file is complete");
+        return format!(
+            "table {name:?} has no file yet in {folder}: rows appear when its first file is complete"
+        );
     }
     if tables.is_empty() {
-        return format!("no table {name:?} in {folder}: it holds no Parquet or JSON lines file yet; name another folder with --data");
+        return format!(
+            "no table {name:?} in {folder}: it holds no Parquet or JSON lines file yet; name another folder with --data"
+        );
     }
     let mut message = format!("no table {name:?} in {folder}; there are: {}", tables.join(", "));
     if let Some(meant) = closest(name, tables.iter().map(String::as_str)) {
@@ -85,13 +91,14 @@ fn unknown_table(name: &str, folder: &std::path::Path, tables: &[String], empty:
 /// What was probably meant by `name`, quotes and letter case aside; `None` when nothing is near.
 pub(crate) fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.replace('"', "").to_lowercase();
+    // A bare name may be meant for the last part of a full one, and the other way round.
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let wanted = plain(name);
     let near = candidates.map(|candidate| {
-        let candidate_plain = plain(candidate);
-        // A bare name may be meant for the last part of a full one.
-        let last = candidate_plain.rsplit('.').next().unwrap_or_default().to_owned();
+        let full = plain(candidate);
+        let pairs = [(wanted.clone(), full.clone()), (wanted.clone(), last(&full)), (last(&wanted), full)];
         let distance =
-            strsim::damerau_levenshtein(&wanted, &candidate_plain).min(strsim::damerau_levenshtein(&wanted, &last));
+            pairs.iter().map(|(a, b)| strsim::damerau_levenshtein(a, b)).min().unwrap_or(usize::MAX);
         (distance, candidate)
     });
     near.min_by_key(|(distance, _)| *distance)

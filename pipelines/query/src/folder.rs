@@ -78,8 +78,14 @@ impl Found {
     ///
     /// # Errors
     /// No such table, or several. `folder` is named in the message.
-    pub(crate) fn table(&self, output: Option<&str>, name: &str, folder: &Path) -> Result<&TableFolder, QueryError> {
-        let named = |of: &Option<String>, is: &str| is == name && (output.is_none() || output == of.as_deref());
+    pub(crate) fn table(
+        &self,
+        output: Option<&str>,
+        name: &str,
+        folder: &Path,
+    ) -> Result<&TableFolder, QueryError> {
+        let named =
+            |of: &Option<String>, is: &str| is == name && (output.is_none() || output == of.as_deref());
         let mut matching = self.tables.iter().filter(|table| named(&table.output, &table.name));
         let full_name = output.map_or_else(|| name.to_owned(), |output| format!("{output}.{name}"));
         match (matching.next(), matching.next()) {
@@ -92,7 +98,12 @@ impl Found {
             }),
             (Some(_), Some(_)) => Err(QueryError::AmbiguousTable {
                 name: full_name,
-                candidates: self.tables.iter().filter(|table| table.name == name).map(TableFolder::sql_name).collect(),
+                candidates: self
+                    .tables
+                    .iter()
+                    .filter(|table| table.name == name)
+                    .map(TableFolder::sql_name)
+                    .collect(),
             }),
         }
     }
@@ -109,8 +120,11 @@ pub(crate) fn discover(root: &Path) -> Result<Found, QueryError> {
     let mut found = Found::default();
     if let Some(kind) = files_in(root, Depth::HiveFolders)? {
         // `.` and `..` have names of their own.
-        let resolved = root.canonicalize().map_err(|source| QueryError::Folder { path: root.to_owned(), source })?;
-        let name = resolved.file_name().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
+        let resolved =
+            root.canonicalize().map_err(|source| QueryError::Folder { path: root.to_owned(), source })?;
+        let name = resolved
+            .file_name()
+            .map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
         found.tables.push(TableFolder { output: None, name, path: root.to_owned(), kind });
         return Ok(found);
     }
@@ -125,7 +139,9 @@ pub(crate) fn discover(root: &Path) -> Result<Found, QueryError> {
         }
         for (sink, path) in sinks {
             match files_in(&path, Depth::All)? {
-                Some(kind) => found.tables.push(TableFolder { output: Some(name.clone()), name: sink, path, kind }),
+                Some(kind) => {
+                    found.tables.push(TableFolder { output: Some(name.clone()), name: sink, path, kind })
+                }
                 None => found.empty.push((Some(name.clone()), sink)),
             }
         }
@@ -237,12 +253,14 @@ mod tests {
 
     #[test]
     fn sinks_pipelines_and_topics_are_told_apart_by_their_files() {
-        let one_output = ["alerts/window_date=2026-01-15/part-0.parquet", "_late/part-0.parquet", "look/0.jsonl"];
+        let one_output =
+            ["alerts/window_date=2026-01-15/part-0.parquet", "_late/part-0.parquet", "look/0.jsonl"];
         assert_eq!(names(&one_output), ["_late", "alerts", "look"]);
         let several = ["a/alerts/d=1/part.parquet", "b/alerts/part.parquet", "b/_late/x/part.parquet"];
         assert_eq!(names(&several), ["a.alerts", "b._late", "b.alerts"]);
         assert_eq!(names(&["tool-calls/part-00000-00000000000000000000.parquet"]), ["\"tool-calls\""]);
-        let unfinished = ["alerts/.part-0.parquet.inprogress", "b/part-0.parquet.inprogress", ".hidden/x.parquet"];
+        let unfinished =
+            ["alerts/.part-0.parquet.inprogress", "b/part-0.parquet.inprogress", ".hidden/x.parquet"];
         assert_eq!(names(&unfinished), [""; 0]);
     }
 

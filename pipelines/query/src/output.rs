@@ -16,8 +16,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::json::writer::LineDelimited;
 
-use crate::session::QueryResult;
 use crate::QueryError;
+use crate::session::QueryResult;
 
 mod cells;
 mod layout;
@@ -45,7 +45,12 @@ pub fn terminal_width() -> Option<usize> {
 ///
 /// # Errors
 /// `out` can't be written, or the format has no way to show a column.
-pub fn write(result: &QueryResult, format: Format, width: Option<usize>, out: &mut dyn Write) -> Result<(), QueryError> {
+pub fn write(
+    result: &QueryResult,
+    format: Format,
+    width: Option<usize>,
+    out: &mut dyn Write,
+) -> Result<(), QueryError> {
     match format {
         Format::Table => layout::write(result, width, out),
         Format::Json => result.batches.iter().try_for_each(|batch| write_json(batch, out)),
@@ -120,7 +125,8 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let column: ArrayRef = Arc::new(json_values(column)?);
         Ok((Arc::new(Field::new(field.name(), DataType::Utf8, true)), column))
     });
-    let (fields, columns): (Vec<_>, Vec<_>) = columns.collect::<Result<Vec<_>, ArrowError>>()?.into_iter().unzip();
+    let (fields, columns): (Vec<_>, Vec<_>) =
+        columns.collect::<Result<Vec<_>, ArrowError>>()?.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
@@ -134,6 +140,3 @@ fn json_values(column: &ArrayRef) -> Result<StringArray, ArrowError> {
     });
     Ok(values.collect())
 }
-
-#[cfg(test)]
-mod tests;

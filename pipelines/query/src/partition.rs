@@ -61,10 +61,11 @@ fn parses(text: &str, data_type: &DataType) -> bool {
 }
 
 fn is_date(text: &str) -> bool {
-    let shape = text.len() == 10 && text.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
+    let shape = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
     shape && parses(text, &DataType::Date32)
 }
 
@@ -89,7 +90,8 @@ mod tests {
 
     #[test]
     fn folders_become_columns() {
-        let path = ["2026", "window_date=2026-01-15", "name=a%2F%C3%BC %zz=%25", "x=__HIVE_DEFAULT_PARTITION__"];
+        let path =
+            ["2026", "window_date=2026-01-15", "name=a%2F%C3%BC %zz=%25", "x=__HIVE_DEFAULT_PARTITION__"];
         let expected = [
             ("window_date".to_owned(), Some("2026-01-15".to_owned())),
             ("name".to_owned(), Some("a/ü %zz=%".to_owned())),
@@ -101,7 +103,9 @@ mod tests {
 
     #[test]
     fn types_are_the_narrowest_that_lose_nothing() {
-        let check = |values: &[&str], expected: DataType| assert_eq!(type_of(values.iter().copied()), expected, "{values:?}");
+        let check = |values: &[&str], expected: DataType| {
+            assert_eq!(type_of(values.iter().copied()), expected, "{values:?}")
+        };
         check(&["2026-01-15", "2024-02-29"], DataType::Date32);
         check(&["2026-01-15", "2023-02-29"], DataType::Utf8);
         check(&["1", "-20"], DataType::Int64);

@@ -83,8 +83,11 @@ pub fn prompt(session: &Session, format: Format) -> Result<(), QueryError> {
         }
     }
     if let Some(history) = &history {
-        let saved = history.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| error.to_string());
-        if let Err(error) = saved.and_then(|()| editor.append_history(history).map_err(|error| error.to_string())) {
+        let saved =
+            history.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| error.to_string());
+        if let Err(error) =
+            saved.and_then(|()| editor.append_history(history).map_err(|error| error.to_string()))
+        {
             writeln!(out, "the history was not saved to {}: {error}", history.display())?;
         }
     }
@@ -129,7 +132,9 @@ fn tables_line(session: &Session) -> Result<String, QueryError> {
     let tables = session.tables()?;
     Ok(match tables.len() {
         0 => "no table yet".to_owned(),
-        1..=8 => format!("tables {}", tables.into_iter().map(|table| table.name).collect::<Vec<_>>().join(", ")),
+        1..=8 => {
+            format!("tables {}", tables.into_iter().map(|table| table.name).collect::<Vec<_>>().join(", "))
+        }
         count => format!("{count} tables, \\d lists them"),
     })
 }
@@ -167,7 +172,12 @@ impl Console<'_> {
         }
     }
 
-    fn command(&mut self, command: &str, width: Option<usize>, out: &mut dyn Write) -> Result<Flow, QueryError> {
+    fn command(
+        &mut self,
+        command: &str,
+        width: Option<usize>,
+        out: &mut dyn Write,
+    ) -> Result<Flow, QueryError> {
         let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         match (name, argument.trim()) {
             ("q" | "quit" | "exit", _) => return Ok(Flow::Quit),

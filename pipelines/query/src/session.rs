@@ -1,7 +1,7 @@
 //! A session: a folder, the runtime its queries run on, and the way to stop one.
 //!
 //! ```text
-//!   caller's thread                       runtime's threads (8 MiB stacks)
+//!   caller's thread                       runtime's threads (large stacks)
 //!   stream(sql, visit) ── spawn ────────▶ parse ─▶ refuse writes ─▶ plan ─▶ execute
 //!        visit(batch) ◀── channel, 2 batches ──────────────────────────────────┘
 //!   Interrupt::stop ───▶ the task is dropped at its next await
@@ -29,7 +29,8 @@ use crate::catalog::{CATALOG, DEFAULT_SCHEMA, OutputCatalog};
 use crate::folder::{discover, quoted, size_of};
 use crate::statement::{self, Ask};
 
-const STACK_BYTES: usize = 8 << 20;
+// Planning takes about 60 KiB a term of `a + b + c + …`, unoptimised as planners are built here. Only what is used is real memory.
+const STACK_BYTES: usize = 64 << 20;
 /// Batches that wait for whoever takes them, at most.
 const BATCHES_AHEAD: usize = 2;
 
@@ -207,7 +208,8 @@ impl Session {
         let _running = self.interrupt.start();
         let (sender, mut parts) = mpsc::channel(BATCHES_AHEAD);
         // Not on this thread: its stack may be small.
-        let task = self.runtime.spawn(answer(self.context.clone(), self.folder.clone(), sql.to_owned(), sender));
+        let task =
+            self.runtime.spawn(answer(self.context.clone(), self.folder.clone(), sql.to_owned(), sender));
         let mut schema = None;
         let stopped = loop {
             let part = self.runtime.block_on(async {
@@ -253,7 +255,8 @@ async fn answer(
         Ask::Columns(table) => columns_batch(&columns(&context, &table).await?),
         Ask::Rows => {
             let plan = state.statement_to_plan(statement).await?;
-            let queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+            let queries =
+                SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
             queries.verify_plan(&plan)?;
             let mut stream = DataFrame::new(state, plan).execute_stream().await?;
             let _ = sender.send(Part::Schema(stream.schema())).await;
@@ -291,7 +294,9 @@ fn strings<'a>(values: impl Iterator<Item = &'a String>) -> ArrayRef {
 }
 
 fn tables_batch(tables: &[Table]) -> RecordBatch {
-    let counts = |of: fn(&Table) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(tables.iter().map(of))) };
+    let counts = |of: fn(&Table) -> u64| -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(tables.iter().map(of)))
+    };
     batch(vec![
         ("table", strings(tables.iter().map(|table| &table.name))),
         ("files", counts(|table| table.files)),
@@ -339,12 +344,11 @@ fn sql_type(data_type: &DataType) -> String {
             format!("{}[]", sql_type(item.data_type()))
         }
         DataType::Struct(fields) => {
-            let fields = fields.iter().map(|field| format!("{} {}", quoted(field.name()), sql_type(field.data_type())));
+            let fields = fields
+                .iter()
+                .map(|field| format!("{} {}", quoted(field.name()), sql_type(field.data_type())));
             format!("struct({})", fields.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
     }
 }
-
-#[cfg(test)]
-mod tests;

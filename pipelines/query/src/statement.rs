@@ -70,7 +70,9 @@ pub(crate) fn split(text: &str) -> (Vec<&str>, &str) {
             ('/', Some('*')) => {
                 chars.next();
                 let mut before = ' ';
-                chars.by_ref().find(|(_, inner)| std::mem::replace(&mut before, *inner) == '*' && *inner == '/');
+                chars
+                    .by_ref()
+                    .find(|(_, inner)| std::mem::replace(&mut before, *inner) == '*' && *inner == '/');
             }
             _ => {}
         }

@@ -91,7 +91,8 @@ impl FolderTable {
             .map(|(meta, path)| {
                 // A file outside a column's folders has no value there.
                 let text = |field: &FieldRef| path.get(field.name()).and_then(Option::as_deref);
-                let values = partition_columns.iter().map(|field| partition::value(text(field), field.data_type()));
+                let values =
+                    partition_columns.iter().map(|field| partition::value(text(field), field.data_type()));
                 Ok(TableFile { meta, values: values.collect::<Result<_>>()? })
             })
             .collect::<Result<_>>()?;
@@ -109,25 +110,36 @@ impl FolderTable {
         }
         let schema = Arc::new(Schema::new(self.partition_columns.clone()));
         let columns = (0..self.partition_columns.len())
-            .map(|column| ScalarValue::iter_to_array(self.files.iter().map(|file| file.values[column].clone())))
+            .map(|column| {
+                ScalarValue::iter_to_array(self.files.iter().map(|file| file.values[column].clone()))
+            })
             .collect::<Result<Vec<ArrayRef>>>()?;
         let values = RecordBatch::try_new(Arc::clone(&schema), columns)?;
         let filter = state.create_physical_expr(filter, &DFSchema::try_from(schema)?)?;
         let matches = filter.evaluate(&values)?.into_array(values.num_rows())?;
         let matches = matches.as_boolean();
-        Ok(self.files.iter().zip(matches).filter(|(_, matches)| *matches == Some(true)).map(|(file, _)| file).collect())
+        Ok(self
+            .files
+            .iter()
+            .zip(matches)
+            .filter(|(_, matches)| *matches == Some(true))
+            .map(|(file, _)| file)
+            .collect())
     }
 
     fn is_about_partitions(&self, filter: &Expr) -> bool {
         let columns = filter.column_refs();
-        let all = columns.iter().all(|column| self.partition_columns.iter().any(|field| field.name() == column.name()));
+        let all = columns
+            .iter()
+            .all(|column| self.partition_columns.iter().any(|field| field.name() == column.name()));
         let simple = !filter.is_volatile() && !filter.exists(|part| Ok(is_query(part))).unwrap_or(true);
         !columns.is_empty() && all && simple
     }
 
     // The file as DataFusion takes it, with what its footer says about its rows.
     async fn part(&self, state: &dyn Session, file: &TableFile) -> Result<PartitionedFile> {
-        let part = PartitionedFile::new_from_meta(file.meta.clone()).with_partition_values(file.values.clone());
+        let part =
+            PartitionedFile::new_from_meta(file.meta.clone()).with_partition_values(file.values.clone());
         if !state.config().collect_statistics() {
             return Ok(part);
         }
@@ -155,7 +167,10 @@ fn external(error: QueryError) -> DataFusionError {
 
 // Part of the table: a complete file, with no hidden folder on the way to it.
 fn is_part(meta: &ObjectMeta, prefix: &Path, kind: FileKind) -> bool {
-    let hidden = meta.location.prefix_match(prefix).is_none_or(|mut below| below.any(|part| part.as_ref().starts_with('.')));
+    let hidden = meta
+        .location
+        .prefix_match(prefix)
+        .is_none_or(|mut below| below.any(|part| part.as_ref().starts_with('.')));
     meta.size > 0 && !hidden && meta.location.as_ref().ends_with(kind.suffix())
 }
 
@@ -223,17 +238,21 @@ impl TableProvider for FolderTable {
         let parts: Vec<_> = files.into_iter().map(|file| self.part(state, file).boxed()).collect();
         let parts: Vec<PartitionedFile> =
             futures::stream::iter(parts).buffered(FOOTERS_AT_ONCE).try_collect().await?;
-        let statistics =
-            Statistics::try_merge_iter(parts.iter().filter_map(|part| part.statistics.as_deref()), &self.schema)?;
-        let schema =
-            TableSchemaBuilder::from(&self.file_schema).with_table_partition_cols(self.partition_columns.clone()).build();
-        let groups = FileGroup::new(parts).split_files(state.config().target_partitions());
-        let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), self.format.file_source(schema))
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
+        let statistics = Statistics::try_merge_iter(
+            parts.iter().filter_map(|part| part.statistics.as_deref()),
+            &self.schema,
+        )?;
+        let schema = TableSchemaBuilder::from(&self.file_schema)
+            .with_table_partition_cols(self.partition_columns.clone())
             .build();
+        let groups = FileGroup::new(parts).split_files(state.config().target_partitions());
+        let scan =
+            FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), self.format.file_source(schema))
+                .with_file_groups(groups)
+                .with_statistics(statistics)
+                .with_projection_indices(projection.cloned())?
+                .with_limit(limit)
+                .build();
         self.format.create_physical_plan(state, scan).await
     }
 

@@ -109,7 +109,9 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
         };
         let name = format!("{}.yaml", entry.name);
         let plan = plan::load(entry.text, name.as_ref(), &|name| std::env::var(name).ok())
-            .map_err(|problems| anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default()))
+            .map_err(|problems| {
+                anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default())
+            })
             .context("the catalogue is broken")?;
         let job = run::prepare(&plan, &options, &control)?;
         let watch = progress::Watch::start(entry.name, job.status());
@@ -137,13 +139,16 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
     writeln!(out, "  thalweg sql --data {data}                        a prompt; \\d lists the tables")?;
     writeln!(out, "  thalweg sql --data {data} \"{BY_PROVIDER}\"")?;
     writeln!(out, "  thalweg sql --data {data} \"{REASONS}\"")?;
-    writeln!(out, "(the binary is target/demo/thalweg; `thalweg catalogue provider_health` prints the first pipeline)")?;
+    writeln!(
+        out,
+        "(the binary is target/demo/thalweg; `thalweg catalogue provider_health` prints the first pipeline)"
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
-const BY_PROVIDER: &str =
-    "select provider, sum(requests) as requests, sum(cost_usd) as cost_usd from provider_health group by provider";
-const REASONS: &str = "select reason, count(*) as rows from provider_health._rejected group by reason order by rows desc";
+const BY_PROVIDER: &str = "select provider, sum(requests) as requests, sum(cost_usd) as cost_usd from provider_health group by provider";
+const REASONS: &str =
+    "select reason, count(*) as rows from provider_health._rejected group by reason order by rows desc";
 
 fn account(out: &mut dyn Write, summaries: &[(&str, Summary)]) -> Result<()> {
     heading(out, "What was read: every row is accepted, late or rejected")?;

@@ -11,7 +11,9 @@ use super::load;
 
 /// Show what a pipeline will do: its plan as a tree, with types, keys, shards and where rows are exchanged.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  thalweg explain provider_health\n  thalweg explain my_pipeline.yaml --format mermaid")]
+#[command(
+    after_help = "Examples:\n  thalweg explain provider_health\n  thalweg explain my_pipeline.yaml --format mermaid"
+)]
 pub(super) struct ExplainArgs {
     /// A file, or a name of the catalogue.
     pipeline: PathBuf,

@@ -103,7 +103,8 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<ExitCode> {
     if let Some(brokers) = &args.kafka {
         let written = with_bar("writing to Kafka", config.events_total(), |advance| {
             let properties = args.properties.iter().cloned().collect();
-            let output = KafkaOutput { brokers: brokers.clone(), properties, create_topics: args.create_topics };
+            let output =
+                KafkaOutput { brokers: brokers.clone(), properties, create_topics: args.create_topics };
             thalweg_telemetry::write_kafka(&config, &output, &mut |events| advance(events))
         })?;
         writeln!(out, "{} events written to {brokers}", table::count(written))?;

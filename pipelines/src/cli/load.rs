@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::catalogue;
 use crate::plan::{self, Plan};
 use crate::spec::{self, Problem, in_file_order};
-use crate::catalogue;
 
 /// A plan, or everything that is wrong with its spec.
 pub(super) struct Loaded {
@@ -70,8 +70,12 @@ fn text_of(pipeline: &Path) -> Result<(String, PathBuf)> {
             return Ok((entry.text.to_owned(), PathBuf::from(format!("{name}.yaml"))));
         }
         let names: Vec<&str> = catalogue::ENTRIES.iter().map(|entry| entry.name).collect();
-        anyhow::bail!("there is no file {name}, and no pipeline of that name in the catalogue ({})", names.join(", "));
+        anyhow::bail!(
+            "there is no file {name}, and no pipeline of that name in the catalogue ({})",
+            names.join(", ")
+        );
     }
-    let text = std::fs::read_to_string(pipeline).with_context(|| format!("can't read {}", pipeline.display()))?;
+    let text =
+        std::fs::read_to_string(pipeline).with_context(|| format!("can't read {}", pipeline.display()))?;
     Ok((text, pipeline.to_owned()))
 }

@@ -76,7 +76,8 @@ impl View {
     }
 
     fn look(&mut self) {
-        let sum = |of: fn(&SourceCounters) -> u64| self.status.sources.iter().map(|source| of(source)).sum::<u64>();
+        let sum =
+            |of: fn(&SourceCounters) -> u64| self.status.sources.iter().map(|source| of(source)).sum::<u64>();
         let (read, late, rejected) =
             (sum(SourceCounters::read), sum(SourceCounters::late), sum(SourceCounters::rejected));
         match &self.bar {
@@ -107,7 +108,9 @@ impl View {
 
     fn percent(&self, read: u64) -> String {
         let ahead: Option<u64> = self.status.sources.iter().map(|source| source.records_ahead()).sum();
-        ahead.map_or_else(String::new, |ahead| format!(" ({:.0} %)", 100.0 * read as f64 / ahead.max(1) as f64))
+        ahead.map_or_else(String::new, |ahead| {
+            format!(" ({:.0} %)", 100.0 * read as f64 / ahead.max(1) as f64)
+        })
     }
 
     fn watch_watermark(&mut self) {
@@ -155,7 +158,9 @@ fn bar(name: &str, ahead: Option<u64>) -> ProgressBar {
             ProgressBar::new(ahead),
             "{prefix} [{bar:32}] {percent} % {human_pos}/{human_len} rows, {per_sec}, {eta} left, {msg}",
         ),
-        None => (ProgressBar::no_length(), "{prefix} {spinner} {human_pos} rows, {per_sec}, {elapsed}, {msg}"),
+        None => {
+            (ProgressBar::no_length(), "{prefix} {spinner} {human_pos} rows, {per_sec}, {elapsed}, {msg}")
+        }
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.with_style(style).with_prefix(name.to_owned())

@@ -87,7 +87,9 @@ fn print(name: &str, summary: &Summary, output: &std::path::Path) -> Result<()> 
         summary.workers,
         table::count(summary.rows_per_second as u64),
         summary.cpu_seconds,
-        summary.peak_memory_bytes.map_or_else(String::new, |peak| format!(", peak memory {}", table::bytes(peak))),
+        summary
+            .peak_memory_bytes
+            .map_or_else(String::new, |peak| format!(", peak memory {}", table::bytes(peak))),
     )?;
     writeln!(out, "{}", table::sources(&summary.sources))?;
     writeln!(out, "{}", table::sinks(&summary.sinks))?;

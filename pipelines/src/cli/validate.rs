@@ -13,7 +13,9 @@ use super::load;
 ///
 /// Nothing is connected to and nothing is written. Exit status 2 if there are problems.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  thalweg validate my_pipeline.yaml\n  thalweg validate --format json *.yaml")]
+#[command(
+    after_help = "Examples:\n  thalweg validate my_pipeline.yaml\n  thalweg validate --format json *.yaml"
+)]
 pub(super) struct ValidateArgs {
     /// Files, or names of the catalogue.
     #[arg(required = true, value_name = "PIPELINE")]

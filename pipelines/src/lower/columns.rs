@@ -33,14 +33,17 @@ impl Arrangement {
     pub(super) fn new(plan: &Plan, input: &PlannedInput, schema: &SchemaRef) -> Self {
         let stream = plan.columns(input.stream);
         let position = |name: &str| {
-            schema.index_of(name).expect("invariant: a stream's batches hold the columns that the plan gives it")
+            schema
+                .index_of(name)
+                .expect("invariant: a stream's batches hold the columns that the plan gives it")
         };
         let mut positions: Vec<usize> =
             input.projection.iter().map(|at| position(stream.field(*at).name())).collect();
         let visible = positions.len();
         let hidden = [TIME, SPLIT, OFFSET].into_iter().filter_map(|name| schema.index_of(name).ok());
         positions.extend(hidden);
-        let in_order = positions.len() == schema.fields().len() && positions.iter().enumerate().all(|(i, at)| i == *at);
+        let in_order =
+            positions.len() == schema.fields().len() && positions.iter().enumerate().all(|(i, at)| i == *at);
         Arrangement { positions: (!in_order).then_some(positions), visible }
     }
 

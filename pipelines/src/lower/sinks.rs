@@ -48,7 +48,12 @@ pub(super) fn planned(
 }
 
 /// A worker's writer of late or rejected rows.
-pub(super) fn standing(output: &Path, name: &str, worker: usize, counters: &Arc<SinkCounters>) -> Box<dyn Sink> {
+pub(super) fn standing(
+    output: &Path,
+    name: &str,
+    worker: usize,
+    counters: &Arc<SinkCounters>,
+) -> Box<dyn Sink> {
     let config = ParquetConfig {
         sort_by: ["source", "topic", "partition", "offset"].map(str::to_owned).to_vec(),
         // Rows that something is wrong with may be large, and many at once.

@@ -112,7 +112,10 @@ fn position(position: &crate::plan::Position) -> Position {
         crate::plan::Position::Latest => Position::Latest,
         crate::plan::Position::Timestamp(time_us) => Position::Timestamp(*time_us),
         crate::plan::Position::Offsets(topics) => Position::Offsets(
-            topics.iter().map(|(topic, offsets)| (topic.clone(), offsets.iter().copied().collect())).collect(),
+            topics
+                .iter()
+                .map(|(topic, offsets)| (topic.clone(), offsets.iter().copied().collect()))
+                .collect(),
         ),
     }
 }
@@ -169,7 +172,8 @@ mod chained {
             let (reader, index) = self.places[split];
             let order = [index];
             let request = ReadRequest { order: &order, ..request };
-            let progress = self.readers[reader].read(request, &mut |record| each(Record { split, ..record }))?;
+            let progress =
+                self.readers[reader].read(request, &mut |record| each(Record { split, ..record }))?;
             let ended = progress.ended.iter().map(|_| split).collect();
             Ok(ReadProgress { ended, ..progress })
         }

@@ -86,7 +86,10 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// Functions for DataFusion's planner to find: they parse, and are taken out before anything would run them.
 pub(super) fn stubs() -> Vec<Arc<AggregateUDF>> {
     let stub = |name| {
-        Arc::new(AggregateUDF::new_from_impl(Stub { name, signature: Signature::variadic_any(Volatility::Immutable) }))
+        Arc::new(AggregateUDF::new_from_impl(Stub {
+            name,
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }))
     };
     names().map(stub).collect()
 }
@@ -99,10 +102,9 @@ pub(super) fn function(
     arguments: usize,
     constant: impl Fn(usize) -> Option<ScalarValue>,
 ) -> Result<(Function, usize), Finding> {
-    let (_, meaning, usage) = AGGREGATES
-        .iter()
-        .find(|(each, ..)| *each == name)
-        .ok_or_else(|| Finding::new(format!("unknown aggregate \"{name}\""), "write one of the listed ones"))?;
+    let (_, meaning, usage) = AGGREGATES.iter().find(|(each, ..)| *each == name).ok_or_else(|| {
+        Finding::new(format!("unknown aggregate \"{name}\""), "write one of the listed ones")
+    })?;
     if distinct && *meaning != Meaning::Count {
         return Err(Finding::new(
             format!("{name}(distinct …)"),
@@ -119,8 +121,9 @@ pub(super) fn function(
         let hint = format!("write {usage}");
         return Err(Finding::new(format!("{name} is given {arguments} argument{}", plural(arguments)), hint));
     }
-    let not_constant =
-        |what: &str| Finding::new(format!("the second argument of {name} must be {what}"), format!("write {usage}"));
+    let not_constant = |what: &str| {
+        Finding::new(format!("the second argument of {name} must be {what}"), format!("write {usage}"))
+    };
     match meaning {
         Meaning::Plain(function) => Ok((*function, wanted)),
         Meaning::Count if distinct => Ok((Function::CountDistinct, 1)),
@@ -132,9 +135,9 @@ pub(super) fn function(
             Ok((Function::Quantile(share.ok_or_else(|| not_constant("a constant from 0 to 1"))?), 1))
         }
         Meaning::TopK | Meaning::Collect => {
-            let count = constant(1).and_then(|value| number(&value)).filter(|count| {
-                count.fract() == 0.0 && (1.0..=Function::KEPT_MAX as f64).contains(count)
-            });
+            let count = constant(1)
+                .and_then(|value| number(&value))
+                .filter(|count| count.fract() == 0.0 && (1.0..=Function::KEPT_MAX as f64).contains(count));
             let what = format!("a constant whole number from 1 to {}", Function::KEPT_MAX);
             let count = count.ok_or_else(|| not_constant(&what))? as usize;
             Ok((if *meaning == Meaning::TopK { Function::TopK(count) } else { Function::Collect(count) }, 1))
@@ -147,7 +150,11 @@ fn columns_of(function: Function) -> usize {
     match function {
         Function::CovarPop | Function::CovarSamp | Function::Corr | Function::ArgMin | Function::ArgMax => 2,
         Function::RegrSlope | Function::RegrIntercept | Function::RegrCount | Function::RegrR2 => 2,
-        Function::RegrAvgX | Function::RegrAvgY | Function::RegrSxx | Function::RegrSyy | Function::RegrSxy => 2,
+        Function::RegrAvgX
+        | Function::RegrAvgY
+        | Function::RegrSxx
+        | Function::RegrSyy
+        | Function::RegrSxy => 2,
         _ => 1,
     }
 }
@@ -181,6 +188,11 @@ impl AggregateUDFImpl for Stub {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType, DataFusionError> {
         Ok(DataType::Null)
+    }
+
+    // Parsed, so that it can be refused with a hint.
+    fn supports_null_handling_clause(&self) -> bool {
+        true
     }
 
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>, DataFusionError> {

@@ -15,8 +15,8 @@ use thalweg_schemas::Format;
 use super::check::{CheckedExpr, CheckedKind, CheckedSink, CheckedStep, CheckedWindow, Checker};
 use super::messages::Finding;
 use super::model::{
-    NamedExpr, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Predicate, StepKind,
-    StreamId,
+    NamedExpr, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Predicate,
+    StepKind, StreamId,
 };
 
 /// What is read of a stream.
@@ -53,8 +53,13 @@ pub(super) fn assemble(
         streams.insert(id, StreamId::Source(plan.sources.len()));
         let own = source.columns.own.iter();
         let own: Vec<Field> = own.filter(|column| need.columns.contains(column.name())).cloned().collect();
-        let metadata: Vec<_> =
-            source.columns.metadata.iter().filter(|column| need.columns.contains(column.name())).copied().collect();
+        let metadata: Vec<_> = source
+            .columns
+            .metadata
+            .iter()
+            .filter(|column| need.columns.contains(column.name()))
+            .copied()
+            .collect();
         let fields = match source.format {
             Format::Json => (0..source.schema.fields.len())
                 .filter(|index| {
@@ -81,7 +86,8 @@ pub(super) fn assemble(
         let id = StreamId::Step(*index);
         let (Some(step), Some(need)) = (&checker.steps[*index], needs.get(&id)) else { continue };
         let name = &checker.spec.steps[*index].name.value;
-        let planned = planned_step(checker, name, step, need, &plan, &streams).map_err(|finding| (name.clone(), finding))?;
+        let planned = planned_step(checker, name, step, need, &plan, &streams)
+            .map_err(|finding| (name.clone(), finding))?;
         streams.insert(id, StreamId::Step(plan.steps.len()));
         plan.steps.push(planned);
     }
@@ -101,7 +107,9 @@ fn needs(checker: &Checker<'_>, order: &[usize], sinks: &[CheckedSink]) -> BTree
         need.columns.extend(sink.columns.iter().map(|column| column.name().clone()));
     }
     for index in order.iter().rev() {
-        let (Some(step), Some(need)) = (&checker.steps[*index], needs.get(&StreamId::Step(*index))) else { continue };
+        let (Some(step), Some(need)) = (&checker.steps[*index], needs.get(&StreamId::Step(*index))) else {
+            continue;
+        };
         let columns = reads(step, need);
         let order = match &step.kind {
             CheckedKind::Window(window) => window.aggregates.iter().any(|call| call.aggregate.needs_order()),
@@ -120,10 +128,14 @@ fn needs(checker: &Checker<'_>, order: &[usize], sinks: &[CheckedSink]) -> BTree
 fn reads(step: &CheckedStep, need: &Need) -> BTreeSet<String> {
     let mut columns = match &step.kind {
         CheckedKind::Pass => need.columns.clone(),
-        CheckedKind::Project(exprs) => {
-            exprs.iter().filter(|expr| need.columns.contains(&expr.name)).flat_map(CheckedExpr::reads).collect()
+        CheckedKind::Project(exprs) => exprs
+            .iter()
+            .filter(|expr| need.columns.contains(&expr.name))
+            .flat_map(CheckedExpr::reads)
+            .collect(),
+        CheckedKind::Window(window) => {
+            window.keys.iter().chain(&window.inputs).flat_map(CheckedExpr::reads).collect()
         }
-        CheckedKind::Window(window) => window.keys.iter().chain(&window.inputs).flat_map(CheckedExpr::reads).collect(),
     };
     columns.extend(step.filter.iter().flat_map(CheckedExpr::reads));
     columns
@@ -138,7 +150,8 @@ fn planned_step(
     streams: &BTreeMap<StreamId, StreamId>,
 ) -> Result<PlannedStep, Finding> {
     let reads = reads(step, need);
-    let fields: Vec<Field> = step.visible.iter().filter(|column| reads.contains(column.name())).cloned().collect();
+    let fields: Vec<Field> =
+        step.visible.iter().filter(|column| reads.contains(column.name())).cloned().collect();
     let input_columns: SchemaRef = Arc::new(Schema::new(fields.clone()));
     let compile = |expr: &CheckedExpr| named(checker, expr, &fields);
     let filter = step.filter.as_ref().map(|filter| predicate(checker, filter, &fields)).transpose()?;
@@ -152,7 +165,8 @@ fn planned_step(
         }
         CheckedKind::Window(window) => {
             let window = planned_window(checker, window, &fields)?;
-            let columns = Arc::new(Schema::new(window.output.iter().map(NamedExpr::field).collect::<Vec<_>>()));
+            let columns =
+                Arc::new(Schema::new(window.output.iter().map(NamedExpr::field).collect::<Vec<_>>()));
             (StepKind::Window(Box::new(window)), columns)
         }
     };
@@ -160,7 +174,11 @@ fn planned_step(
     Ok(PlannedStep { name: name.to_owned(), inputs, input_columns, filter, kind, columns, order: need.order })
 }
 
-fn planned_window(checker: &Checker<'_>, window: &CheckedWindow, fields: &[Field]) -> Result<PlannedWindow, Finding> {
+fn planned_window(
+    checker: &Checker<'_>,
+    window: &CheckedWindow,
+    fields: &[Field],
+) -> Result<PlannedWindow, Finding> {
     let over_rows = |exprs: &[CheckedExpr]| {
         exprs.iter().map(|expr| named(checker, expr, fields)).collect::<Result<Vec<_>, _>>()
     };

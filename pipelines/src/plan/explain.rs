@@ -73,7 +73,8 @@ impl Plan {
             let title = match &planned.kind {
                 SinkKind::Parquet { partition_by, target_file_bytes } => {
                     details.push(("file size".into(), Size { bytes: *target_file_bytes }.to_string()));
-                    let names: Vec<&str> = partition_by.iter().map(|each| each.name(&planned.columns)).collect();
+                    let names: Vec<&str> =
+                        partition_by.iter().map(|each| each.name(&planned.columns)).collect();
                     if !names.is_empty() {
                         details.push(("folders".into(), names.join(", ")));
                     }
@@ -83,7 +84,9 @@ impl Plan {
                 SinkKind::Stdout => "standard output".to_owned(),
             };
             let is_folder = |index: usize| match &planned.kind {
-                SinkKind::Parquet { partition_by, .. } => partition_by.contains(&PartitionColumn::Column(index)),
+                SinkKind::Parquet { partition_by, .. } => {
+                    partition_by.contains(&PartitionColumn::Column(index))
+                }
                 SinkKind::Jsonl | SinkKind::Stdout => false,
             };
             let columns = planned.columns.fields().iter().enumerate();
@@ -94,7 +97,10 @@ impl Plan {
                 inputs: vec![index(&planned.input)],
                 exchange: None,
                 details,
-                columns: columns.filter(|(index, _)| !is_folder(*index)).map(|(_, column)| column_name(column)).collect(),
+                columns: columns
+                    .filter(|(index, _)| !is_folder(*index))
+                    .map(|(_, column)| column_name(column))
+                    .collect(),
             });
         }
         ExplainTree { pipeline: self.name.clone(), nodes }
@@ -113,13 +119,23 @@ fn source(source: &PlannedSource) -> ExplainNode {
         Connector::Archive { path } => format!("archive {}", path.display()),
     };
     let format = match source.format {
-        Format::Json => format!("json, schema {} ({} of {} fields)", source.schema.name, source.fields.len(), source.schema.fields.len()),
+        Format::Json => format!(
+            "json, schema {} ({} of {} fields)",
+            source.schema.name,
+            source.fields.len(),
+            source.schema.fields.len()
+        ),
         Format::Raw => "raw".to_owned(),
     };
     details.push(("format".into(), format));
     let time = &source.event_time;
-    let field = time.field.map_or("the record's timestamp", |index| source.schema.fields[index].name.as_str());
-    let mut event_time = format!("{field}, lateness {}, max_ahead {}", duration(time.lateness_us), duration(time.max_ahead_us));
+    let field =
+        time.field.map_or("the record's timestamp", |index| source.schema.fields[index].name.as_str());
+    let mut event_time = format!(
+        "{field}, lateness {}, max_ahead {}",
+        duration(time.lateness_us),
+        duration(time.max_ahead_us)
+    );
     if let Some(idle_after_us) = time.idle_after_us {
         event_time.push_str(&format!(", idle_after {}", duration(idle_after_us)));
     }
@@ -147,7 +163,12 @@ fn step(step: &PlannedStep, inputs: Vec<usize>) -> ExplainNode {
         StepKind::Pass if step.filter.is_some() => "filter".to_owned(),
         StepKind::Pass => "all rows".to_owned(),
         StepKind::Project(exprs) => {
-            details.extend(exprs.iter().filter(|expr| expr.name != expr.sql).map(|expr| (expr.name.clone(), expr.sql.clone())));
+            details.extend(
+                exprs
+                    .iter()
+                    .filter(|expr| expr.name != expr.sql)
+                    .map(|expr| (expr.name.clone(), expr.sql.clone())),
+            );
             format!("{union}select")
         }
         StepKind::Window(window) => {
@@ -186,7 +207,12 @@ fn window_title(window: &WindowKind) -> String {
             format!("tumbling window of {}{}{zone}", duration(*size_us), offset(*offset_us))
         }
         WindowKind::Hopping { size_us, every_us, offset_us } => {
-            format!("hopping window of {} every {}{}", duration(*size_us), duration(*every_us), offset(*offset_us))
+            format!(
+                "hopping window of {} every {}{}",
+                duration(*size_us),
+                duration(*every_us),
+                offset(*offset_us)
+            )
         }
         WindowKind::Session { gap_us, max_us } => {
             let max = max_us.map_or_else(String::new, |max| format!(", {} at most", duration(max)));
@@ -223,7 +249,8 @@ fn aggregate(call: &AggregateCall, inputs: &[NamedExpr]) -> String {
         }
         _ => {}
     }
-    let filter = call.filter.map_or_else(String::new, |index| format!(" filter (where {})", inputs[index].sql));
+    let filter =
+        call.filter.map_or_else(String::new, |index| format!(" filter (where {})", inputs[index].sql));
     format!("{name}({}){filter}", arguments.join(", "))
 }
 
@@ -329,5 +356,9 @@ impl fmt::Display for ExplainTree {
 
 /// Text inside mermaid's double quotes.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;").replace('\n', "<br/>")
+    text.replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\n', "<br/>")
 }

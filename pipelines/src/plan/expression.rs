@@ -76,7 +76,8 @@ impl Expressions {
             return Err(vec![Finding::new(format!("an alias (as {alias})"), hint)]);
         }
         if tree.expr.visit(&mut FindQuery).is_break() {
-            let hint = "an expression sees one row at a time, or one window; join streams in steps of their own";
+            let hint =
+                "an expression sees one row at a time, or one window; join streams in steps of their own";
             return Err(vec![Finding::new("a subquery", hint)]);
         }
         let mut known: Vec<Field> = columns.to_vec();
@@ -134,7 +135,12 @@ impl Expressions {
     }
 
     /// Compiles an expression, cast to a type where it is of another.
-    pub(super) fn compile_as(&self, expr: &Expr, columns: &[Field], wanted: &DataType) -> Result<Compiled, Finding> {
+    pub(super) fn compile_as(
+        &self,
+        expr: &Expr,
+        columns: &[Field],
+        wanted: &DataType,
+    ) -> Result<Compiled, Finding> {
         let compiled = self.compile(expr, columns)?;
         if compiled.data_type == *wanted {
             return Ok(compiled);
@@ -147,9 +153,12 @@ impl Expressions {
         let compiled = self.compile(expr, columns)?;
         match compiled.data_type {
             DataType::Boolean => Ok(compiled),
-            DataType::Null => self.compile(&Expr::Cast(Cast::new(Box::new(expr.clone()), DataType::Boolean)), columns),
+            DataType::Null => {
+                self.compile(&Expr::Cast(Cast::new(Box::new(expr.clone()), DataType::Boolean)), columns)
+            }
             other => {
-                let message = format!("a condition must be true or false, this is of type {}", type_name(&other));
+                let message =
+                    format!("a condition must be true or false, this is of type {}", type_name(&other));
                 Err(Finding::new(message, "compare it with something: … > 0, … = 'x', … is not null"))
             }
         }
@@ -290,7 +299,6 @@ fn changing_function(name: &str, volatility: Volatility) -> Option<Finding> {
         "random" | "uuid" => "take a value from the row, such as a hash of its key: md5(…)",
         _ => "use only what the row itself holds",
     };
-    (volatility != Volatility::Immutable).then(|| {
-        Finding::new(format!("{name}() gives another result whenever the row is processed"), hint)
-    })
+    (volatility != Volatility::Immutable)
+        .then(|| Finding::new(format!("{name}() gives another result whenever the row is processed"), hint))
 }

@@ -68,8 +68,10 @@ impl Checker<'_> {
         let spec = self.spec;
         let read_by_steps = spec.steps.iter().flat_map(|step| &step.from);
         let read_by_sinks = spec.sinks.iter().map(|sink| &sink.from);
-        let read: Vec<StreamId> = read_by_steps.chain(read_by_sinks).filter_map(|from| names.stream(from)).collect();
-        let sources = spec.sources.iter().enumerate().map(|(index, each)| (StreamId::Source(index), &each.name));
+        let read: Vec<StreamId> =
+            read_by_steps.chain(read_by_sinks).filter_map(|from| names.stream(from)).collect();
+        let sources =
+            spec.sources.iter().enumerate().map(|(index, each)| (StreamId::Source(index), &each.name));
         let steps = spec.steps.iter().enumerate().map(|(index, each)| (StreamId::Step(index), &each.name));
         for (stream, name) in sources.chain(steps) {
             if !read.contains(&stream) {
@@ -78,7 +80,8 @@ impl Checker<'_> {
                     StreamId::Step(_) => ("step", format!("steps.{}", name.value)),
                 };
                 let hint = Some(format!("give it a sink (from: {}), or leave it out", name.value));
-                let warning = self.spec.source.problem(name.at, path, format!("nothing reads this {what}"), hint);
+                let warning =
+                    self.spec.source.problem(name.at, path, format!("nothing reads this {what}"), hint);
                 self.warnings.push(warning);
             }
         }
@@ -113,7 +116,8 @@ impl Checker<'_> {
                     cycle.push(&spec.steps[index].name.value);
                     let first = &spec.steps[index];
                     let message = format!("steps that read each other: {}", cycle.join(" ← "));
-                    let hint = "rows flow from sources to sinks; let one of them read from elsewhere".to_owned();
+                    let hint =
+                        "rows flow from sources to sinks; let one of them read from elsewhere".to_owned();
                     let at = first.from.first().map_or(first.name.at, |from| from.at);
                     checker.problem(at, &format!("steps.{}.from", first.name.value), message, Some(hint));
                     return false;

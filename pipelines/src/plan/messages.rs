@@ -36,7 +36,10 @@ pub(super) fn explain(error: &DataFusionError, columns: &[Field], functions: &[&
                 ParserError::RecursionLimitExceeded => "nested too deeply".into(),
             };
             let finding = plain(&detail);
-            Finding { message: format!("not valid SQL: {}", finding.message), hint: finding.hint.or_else(|| slip(&detail)) }
+            Finding {
+                message: format!("not valid SQL: {}", finding.message),
+                hint: finding.hint.or_else(|| slip(&detail)),
+            }
         }
         other => {
             let text = other.strip_backtrace();
@@ -48,6 +51,9 @@ pub(super) fn explain(error: &DataFusionError, columns: &[Field], functions: &[&
                     };
                     Finding::new(format!("unknown function \"{name}\""), hint)
                 }
+                None if text.contains("has no type information") => {
+                    Finding::new("a variable (@…)", "fill values in from the environment: ${NAME}")
+                }
                 None => plain(&text),
             }
         }
@@ -58,7 +64,10 @@ pub(super) fn explain(error: &DataFusionError, columns: &[Field], functions: &[&
 pub(super) fn unknown_column(written: &str, columns: &[Field]) -> Finding {
     let names: Vec<&str> = columns.iter().map(|column| column.name().as_str()).collect();
     let last = written.rsplit('.').next().unwrap_or(written);
-    let hint = if let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(last) && **name != last) {
+    let hint = if let Some(name) = names
+        .iter()
+        .find(|name| name.eq_ignore_ascii_case(last) && name.chars().any(|c| c.is_ascii_uppercase()))
+    {
         Some(format!("a name with capitals stands in double quotes: \"{name}\""))
     } else if last != written && names.contains(&last) {
         Some(format!("write \"{last}\" alone"))
@@ -77,7 +86,8 @@ pub(super) fn unknown_column(written: &str, columns: &[Field]) -> Finding {
 
 /// A message of DataFusion, without its decoration: first line, lower case, no full stop.
 fn plain(text: &str) -> Finding {
-    const PREFIXES: [&str; 8] = [
+    const PREFIXES: [&str; 9] = [
+        "Internal error: ",
         "Error during planning: ",
         "type_coercion\ncaused by\n",
         "Execution error: ",
@@ -92,15 +102,23 @@ fn plain(text: &str) -> Finding {
         text = rest.trim();
     }
     let (message, rest) = text.split_once('\n').unwrap_or((text, ""));
-    let (message, candidates) = message.split_once(" No function matches").map_or((message, rest), |(m, _)| (m, rest));
+    let (message, candidates) =
+        message.split_once(" No function matches").map_or((message, rest), |(m, _)| (m, rest));
+    // Some messages end in a dump of the syntax tree.
+    let message =
+        message.split_once(" { expr").map_or(message, |(text, _)| text.trim_end_matches(char::is_alphabetic));
     let mut message = message.trim().trim_end_matches(['.', ':']).to_owned();
     let second_is_capital = message.chars().nth(1).is_some_and(char::is_uppercase);
     if let Some(first) = message.get(..1).filter(|_| !second_is_capital) {
         let lower = first.to_lowercase();
         message.replace_range(..1, &lower);
     }
-    let candidates: Vec<&str> =
-        candidates.lines().map(str::trim).filter(|line| !line.is_empty() && line.contains('(')).take(4).collect();
+    let candidates: Vec<&str> = candidates
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("Hint") && line.contains('('))
+        .take(4)
+        .collect();
     let hint = (!candidates.is_empty()).then(|| format!("it takes {}", candidates.join(" or ")));
     Finding { message, hint }
 }
@@ -114,6 +132,11 @@ fn unknown_function(text: &str) -> Option<String> {
 fn slip(detail: &str) -> Option<String> {
     if detail.contains("found: =") || detail.contains("==") {
         return Some("SQL compares with a single \"=\"".into());
+    }
+    if detail.contains("found: EOF") {
+        return Some(
+            "it ends too early; between { and } an expression with commas stands in double quotes".into(),
+        );
     }
     if detail.contains("Unterminated string literal") {
         return Some("close the text with a single quote; a quote inside a text is written twice".into());

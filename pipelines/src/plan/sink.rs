@@ -53,7 +53,10 @@ impl Checker<'_> {
             let path = format!("{path}.target_file_size");
             self.problem(size.at, &path, format!("files of {} are too small", size.value), Some(hint));
         }
-        SinkKind::Parquet { partition_by, target_file_bytes: size.map_or(TARGET_FILE_BYTES, |size| size.bytes) }
+        SinkKind::Parquet {
+            partition_by,
+            target_file_bytes: size.map_or(TARGET_FILE_BYTES, |size| size.bytes),
+        }
     }
 
     fn partition_column(
@@ -63,7 +66,9 @@ impl Checker<'_> {
         path: &str,
     ) -> Option<PartitionColumn> {
         let finding = match find(name, columns) {
-            Ok((index, column)) if makes_a_folder(column.data_type()) => return Some(PartitionColumn::Column(index)),
+            Ok((index, column)) if makes_a_folder(column.data_type()) => {
+                return Some(PartitionColumn::Column(index));
+            }
             Ok((_, column)) => super::messages::Finding::new(
                 format!("{} is of type {}, which makes no folder", name.value, type_name(column.data_type())),
                 "take a text, a whole number, a date, or true and false; a day of a timestamp is cast(… as date)",

@@ -20,7 +20,10 @@ impl Checker<'_> {
         let before = self.problems.len();
         let path = format!("sources.{}", source.name.value);
         let kafka = source.kafka.as_ref().map(|kafka| self.kafka(kafka, &format!("{path}.kafka")));
-        let archive = source.archive.as_ref().map(|archive| Connector::Archive { path: archive.path.value.clone().into() });
+        let archive = source
+            .archive
+            .as_ref()
+            .map(|archive| Connector::Archive { path: archive.path.value.clone().into() });
         let schema = self.schema(source, &path);
         let format = match source.format.as_ref().map(|format| format.value) {
             Some(FormatSpec::Raw) => Format::Raw,
@@ -51,7 +54,8 @@ impl Checker<'_> {
         }
         let start = kafka.start.as_ref().map(|start| self.position(start, &topics, &format!("{path}.start")));
         let end = kafka.end.as_ref().map(|end| self.position(end, &topics, &format!("{path}.end")));
-        if let (Some(Position::Timestamp(start)), Some(Position::Timestamp(end)), Some(at)) = (&start, &end, &kafka.end)
+        if let (Some(Position::Timestamp(start)), Some(Position::Timestamp(end)), Some(at)) =
+            (&start, &end, &kafka.end)
             && end <= start
         {
             let hint = "nothing lies between; let it end later".to_owned();
@@ -67,9 +71,16 @@ impl Checker<'_> {
                 self.problem(name.at, &path, "the engine sets this property itself", Some(hint.into()));
             }
         }
-        let properties = kafka.properties.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
+        let properties =
+            kafka.properties.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
         let brokers = kafka.brokers.value.clone();
-        Connector::Kafka(KafkaConnector { topics, brokers, start: start.unwrap_or(Position::Earliest), end, properties })
+        Connector::Kafka(KafkaConnector {
+            topics,
+            brokers,
+            start: start.unwrap_or(Position::Earliest),
+            end,
+            properties,
+        })
     }
 
     fn position(&mut self, position: &Spanned<PositionSpec>, topics: &[String], path: &str) -> Position {
@@ -82,7 +93,12 @@ impl Checker<'_> {
                 for each in offsets {
                     if !topics.contains(&each.topic.value) {
                         let message = format!("\"{}\" is not one of the source's topics", each.topic.value);
-                        self.problem(each.topic.at, path, message, suggest::hint(&each.topic, &names, "topics"));
+                        self.problem(
+                            each.topic.at,
+                            path,
+                            message,
+                            suggest::hint(&each.topic, &names, "topics"),
+                        );
                     }
                 }
                 Position::Offsets(
@@ -104,10 +120,17 @@ impl Checker<'_> {
         let field = match (&spec.field, schema) {
             (Some(field), _) if format == Format::Raw => {
                 let hint = "leave it out: a raw record's event time is its timestamp".to_owned();
-                self.problem(field.at, &format!("{path}.event_time.field"), "a raw source has no fields", Some(hint));
+                self.problem(
+                    field.at,
+                    &format!("{path}.event_time.field"),
+                    "a raw source has no fields",
+                    Some(hint),
+                );
                 None
             }
-            (Some(field), Some(schema)) => self.event_time_field(field, schema, &format!("{path}.event_time.field")),
+            (Some(field), Some(schema)) => {
+                self.event_time_field(field, schema, &format!("{path}.event_time.field"))
+            }
             _ => None,
         };
         EventTime {
@@ -119,7 +142,8 @@ impl Checker<'_> {
     }
 
     fn event_time_field(&mut self, field: &Spanned<String>, schema: &Schema, path: &str) -> Option<usize> {
-        let is_timestamp = |index: &usize| matches!(schema.fields[*index].arrow().data_type(), DataType::Timestamp(..));
+        let is_timestamp =
+            |index: &usize| matches!(schema.fields[*index].arrow().data_type(), DataType::Timestamp(..));
         let timestamps: Vec<&str> = (0..schema.fields.len())
             .filter(is_timestamp)
             .map(|index| schema.fields[index].name.as_str())
@@ -127,7 +151,8 @@ impl Checker<'_> {
         match schema.index_of(field) {
             Some(index) if is_timestamp(&index) => Some(index),
             Some(index) => {
-                let message = format!("{} is a {}, not a timestamp", field.value, schema.fields[index].field_type);
+                let message =
+                    format!("{} is a {}, not a timestamp", field.value, schema.fields[index].field_type);
                 let hint = match timestamps.as_slice() {
                     [] => "give a field of the schema the type timestamp".to_owned(),
                     names => format!("timestamps: {}", suggest::list(names)),
@@ -173,7 +198,8 @@ impl Checker<'_> {
             return self.schema_file(name, &path);
         }
         Schema::builtin(name).or_else(|| {
-            let mut names: Vec<&str> = self.spec.schemas.iter().map(|schema| schema.name.value.as_str()).collect();
+            let mut names: Vec<&str> =
+                self.spec.schemas.iter().map(|schema| schema.name.value.as_str()).collect();
             names.extend(Schema::builtin_names().map(|name| -> &str { name }));
             let hint = suggest::hint(name, &names, "schemas");
             self.problem(name.at, &path, format!("unknown schema \"{}\"", name.value), hint);

@@ -19,9 +19,10 @@ impl Checker<'_> {
         let inputs = inputs.filter(|inputs| !inputs.is_empty())?;
         let columns = self.union(step, &inputs, &path)?;
         let visible = columns.visible();
-        let filter = step.filter.as_ref().and_then(|sql| {
-            self.condition(sql, &visible, Place::Row, &format!("{path}.where"))
-        });
+        let filter = step
+            .filter
+            .as_ref()
+            .and_then(|sql| self.condition(sql, &visible, Place::Row, &format!("{path}.where")));
         let (kind, columns) = if step.is_windowed {
             let (window, columns) = self.windowed(step, &visible, &path)?;
             (CheckedKind::Window(Box::new(window)), columns)
@@ -45,13 +46,11 @@ impl Checker<'_> {
     /// A column of `by` or of `select` without a window.
     pub(super) fn column(&mut self, column: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
         let (at, sql) = sql_of(column);
-        let checked = self
-            .expressions
-            .parse(&sql, visible, Place::Row)
-            .and_then(|expr| {
-                let compiled = self.expressions.compile_column(&expr, visible).map_err(|finding| vec![finding])?;
-                Ok(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled })
-            });
+        let checked = self.expressions.parse(&sql, visible, Place::Row).and_then(|expr| {
+            let compiled =
+                self.expressions.compile_column(&expr, visible).map_err(|finding| vec![finding])?;
+            Ok(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled })
+        });
         checked.map_err(|findings| self.findings(at, &column.path, findings)).ok()
     }
 
@@ -63,13 +62,11 @@ impl Checker<'_> {
         place: Place,
         path: &str,
     ) -> Option<CheckedExpr> {
-        let checked = self
-            .expressions
-            .parse(sql, visible, place)
-            .and_then(|expr| {
-                let compiled = self.expressions.compile_condition(&expr, visible).map_err(|finding| vec![finding])?;
-                Ok(CheckedExpr { name: String::new(), sql: sql.value.trim().to_owned(), expr, compiled })
-            });
+        let checked = self.expressions.parse(sql, visible, place).and_then(|expr| {
+            let compiled =
+                self.expressions.compile_condition(&expr, visible).map_err(|finding| vec![finding])?;
+            Ok(CheckedExpr { name: String::new(), sql: sql.value.trim().to_owned(), expr, compiled })
+        });
         checked.map_err(|findings| self.findings(sql.at, path, findings)).ok()
     }
 
@@ -91,10 +88,8 @@ impl Checker<'_> {
             let other = self.columns(*stream)?.clone();
             let differences = differences(&union.own, &other.own, first, self.stream_name(*stream));
             if !differences.is_empty() {
-                let message = format!(
-                    "a union of streams with different columns: {}",
-                    differences.join("; ")
-                );
+                let message =
+                    format!("a union of streams with different columns: {}", differences.join("; "));
                 let hint = "give them equal columns with select in steps before it".to_owned();
                 self.problem(step.from[index].at, &path, message, Some(hint));
                 return None;

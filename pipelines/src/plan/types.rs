@@ -17,7 +17,9 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
             format!("decimal({precision}, {scale})")
         }
-        DataType::List(item) | DataType::LargeList(item) => format!("list of {}", type_name(item.data_type())),
+        DataType::List(item) | DataType::LargeList(item) => {
+            format!("list of {}", type_name(item.data_type()))
+        }
         DataType::Struct(fields) => {
             let fields: Vec<String> = fields.iter().map(|field| column_name(field)).collect();
             format!("struct of {}", fields.join(", "))

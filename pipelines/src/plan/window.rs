@@ -26,16 +26,23 @@ impl Checker<'_> {
                 self.positive(size, &path, "hopping");
                 self.positive(every, &path, "every");
                 if every.us > size.us {
-                    let hint = "rows between two windows would belong to none; use where to leave rows out".to_owned();
-                    let message = format!("every ({}) is longer than the window ({})", every.value, size.value);
+                    let hint = "rows between two windows would belong to none; use where to leave rows out"
+                        .to_owned();
+                    let message =
+                        format!("every ({}) is longer than the window ({})", every.value, size.value);
                     self.problem(every.at, &path, message, Some(hint));
                 } else if every.us > 0 && size.us / every.us > WINDOWS_OF_A_ROW_MAX {
                     let message = format!("a row would belong to {} windows", size.us / every.us);
-                    let hint = format!("let windows begin less often: at most {WINDOWS_OF_A_ROW_MAX} may overlap");
+                    let hint =
+                        format!("let windows begin less often: at most {WINDOWS_OF_A_ROW_MAX} may overlap");
                     self.problem(every.at, &path, message, Some(hint));
                 }
                 self.less(offset.as_ref(), every.value, &path, "every");
-                WindowKind::Hopping { size_us: size.us, every_us: every.us, offset_us: micros(offset.as_ref()) }
+                WindowKind::Hopping {
+                    size_us: size.us,
+                    every_us: every.us,
+                    offset_us: micros(offset.as_ref()),
+                }
             }
             WindowSpec::Session { gap, max } => {
                 self.positive(gap, &path, "session");

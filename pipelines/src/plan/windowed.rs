@@ -15,7 +15,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::AggregateFunction;
-use thalweg_operators::aggregate::Aggregate;
+use datafusion::sql::sqlparser::ast as sql;
+use datafusion::sql::unparser::expr_to_sql;
+use thalweg_operators::aggregate::{Aggregate, AggregateError};
 use thalweg_operators::window::is_key_type;
 
 use super::aggregates;
@@ -33,7 +35,12 @@ pub(super) const WINDOW_END: &str = "window_end";
 
 impl Checker<'_> {
     /// Checks the window, keys, select and having of a step.
-    pub(super) fn windowed(&mut self, step: &StepSpec, visible: &[Field], path: &str) -> Option<(CheckedWindow, Columns)> {
+    pub(super) fn windowed(
+        &mut self,
+        step: &StepSpec,
+        visible: &[Field],
+        path: &str,
+    ) -> Option<(CheckedWindow, Columns)> {
         let window = step.window.as_ref().and_then(|window| self.window(window, path));
         let no_columns = Vec::new();
         let by = step.by.as_ref().unwrap_or(&no_columns);
@@ -52,14 +59,20 @@ impl Checker<'_> {
         // 1. Take the aggregates out of every item.
         let mut results = window_columns();
         results.extend(keys.iter().map(CheckedExpr::field));
-        let mut parts = Aggregates { rows: visible, results: results.clone(), inputs: Vec::new(), calls: Vec::new() };
-        let items: Vec<Option<Expr>> = select.iter().map(|column| self.taken_out(column, &mut parts)).collect();
+        let mut parts =
+            Aggregates { rows: visible, results: results.clone(), inputs: Vec::new(), calls: Vec::new() };
+        let items: Vec<Option<Expr>> =
+            select.iter().map(|column| self.taken_out(column, &mut parts)).collect();
         let items = items.into_iter().collect::<Option<Vec<Expr>>>()?;
         let Aggregates { inputs, calls, .. } = parts;
 
         // 2. Check what is left over their results.
         for (index, call) in calls.iter().enumerate() {
-            results.push(Field::new(result_name(index), call.aggregate.result_type(), call.aggregate.nullable()));
+            results.push(Field::new(
+                result_name(index),
+                call.aggregate.result_type(),
+                call.aggregate.nullable(),
+            ));
         }
         let mut output = Vec::with_capacity(results.len() + items.len());
         for column in results.iter().take(2 + keys.len()) {
@@ -69,7 +82,12 @@ impl Checker<'_> {
             let (at, _) = sql_of(column);
             match self.expressions.compile_column(&expr, &results) {
                 Ok(compiled) => {
-                    output.push(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled });
+                    output.push(CheckedExpr {
+                        name: column.name.value.clone(),
+                        sql: text_of(column),
+                        expr,
+                        compiled,
+                    });
                 }
                 Err(finding) => self.findings(at, &column.path, vec![readable(finding, &calls)]),
             }
@@ -84,15 +102,23 @@ impl Checker<'_> {
             Some(sql) => Some(self.condition(sql, &own, Place::Having, &format!("{path}.having"))?),
             None => None,
         };
-        let window =
-            CheckedWindow { window: window?, keys, inputs, aggregates: calls, result_columns: results, output, having };
+        let window = CheckedWindow {
+            window: window?,
+            keys,
+            inputs,
+            aggregates: calls,
+            result_columns: results,
+            output,
+            having,
+        };
         Some((window, Columns { own, metadata: Vec::new() }))
     }
 
     fn key(&mut self, key: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
         if [WINDOW_START, WINDOW_END].contains(&key.name.as_str()) {
             let message = format!("a key called {}", key.name.value);
-            let hint = "the window's own columns are called so; give the key another name: { name: expression }";
+            let hint =
+                "the window's own columns are called so; give the key another name: { name: expression }";
             self.problem(key.name.at, &key.path, message, Some(hint.into()));
             return None;
         }
@@ -112,9 +138,16 @@ impl Checker<'_> {
         if [WINDOW_START, WINDOW_END].contains(&name) || by.iter().any(|key| key.name.value == name) {
             let hint = match column.sql {
                 None => "window_start, window_end and the keys come first by themselves; leave it out",
-                Some(_) => "window_start, window_end and the keys come first by themselves; choose another name",
+                Some(_) => {
+                    "window_start, window_end and the keys come first by themselves; choose another name"
+                }
             };
-            self.problem(column.name.at, &column.path, format!("a second column \"{name}\""), Some(hint.into()));
+            self.problem(
+                column.name.at,
+                &column.path,
+                format!("a second column \"{name}\""),
+                Some(hint.into()),
+            );
         }
     }
 
@@ -122,9 +155,10 @@ impl Checker<'_> {
     fn taken_out(&mut self, column: &ColumnSpec, parts: &mut Aggregates<'_>) -> Option<Expr> {
         let (at, sql) = sql_of(column);
         let known = parts.known();
-        let taken = self.expressions.parse(&sql, &known, Place::Window).and_then(|expr| {
-            parts.take_out(expr, &self.expressions)
-        });
+        let taken = self
+            .expressions
+            .parse(&sql, &known, Place::Window)
+            .and_then(|expr| parts.take_out(expr, &self.expressions));
         taken.map_err(|findings| self.findings(at, &column.path, findings)).ok()
     }
 
@@ -173,7 +207,9 @@ impl Aggregates<'_> {
             let outside: BTreeSet<&str> =
                 outside.filter(|name| !results.contains(name) && !name.starts_with("__agg_")).collect();
             findings.extend(outside.into_iter().map(|name| {
-                let hint = format!("add it to by, or take one value of the window: first_value({name}), max({name})");
+                let hint = format!(
+                    "add it to by, or take one value of the window: first_value({name}), max({name})"
+                );
                 Finding::new(format!("the column {name} is neither a key nor inside an aggregate"), hint)
             }));
         }
@@ -189,7 +225,9 @@ impl Aggregates<'_> {
                 "first_value" | "last_value" => {
                     "the order is that of event time; for another, write arg_min(x, by) or arg_max(x, by)"
                 }
-                _ => "results don't depend on the rows' order; for one value, write arg_min(x, by) or arg_max(x, by)",
+                _ => {
+                    "results don't depend on the rows' order; for one value, write arg_min(x, by) or arg_max(x, by)"
+                }
             };
             return Err(Finding::new(format!("{name}(… order by …)"), hint));
         }
@@ -202,13 +240,15 @@ impl Aggregates<'_> {
         } else {
             parameters.args.as_slice()
         };
-        let (function, columns) = aggregates::function(name, parameters.distinct, arguments.len(), |index| {
-            expressions.constant(&arguments[index])
-        })?;
+        let (function, columns) =
+            aggregates::function(name, parameters.distinct, arguments.len(), |index| {
+                expressions.constant(&arguments[index])
+            })?;
         let mut numbers = Vec::with_capacity(columns);
         let mut types: Vec<DataType> = Vec::with_capacity(columns);
         for argument in &arguments[..columns] {
-            let compiled = self.inside(argument, name).and_then(|()| expressions.compile_column(argument, self.rows))?;
+            let compiled =
+                self.inside(argument, name).and_then(|()| expressions.compile_column(argument, self.rows))?;
             types.push(compiled.data_type.clone());
             numbers.push(self.input(argument, compiled));
         }
@@ -220,7 +260,7 @@ impl Aggregates<'_> {
             }
             None => None,
         };
-        let aggregate = Aggregate::new(function, &types).map_err(|error| split_hint(&error.to_string()))?;
+        let aggregate = Aggregate::new(function, &types).map_err(|error| refused(&error, &types))?;
         let call = AggregateCall { aggregate, arguments: numbers, filter };
         Ok(self.calls.iter().position(|each| *each == call).unwrap_or_else(|| {
             self.calls.push(call);
@@ -232,10 +272,12 @@ impl Aggregates<'_> {
     fn inside(&self, expr: &Expr, name: &str) -> Result<(), Finding> {
         let is_nested = expr.exists(|node| Ok(matches!(node, Expr::AggregateFunction(_))));
         if is_nested.unwrap_or(false) {
-            let hint = "compute the inner one in a windowed step of its own, and the outer one in a step from it";
+            let hint =
+                "compute the inner one in a windowed step of its own, and the outer one in a step from it";
             return Err(Finding::new(format!("an aggregate inside {name}(…)"), hint));
         }
-        let mut names: Vec<&str> = expr.column_refs().into_iter().map(|column| column.name.as_str()).collect();
+        let mut names: Vec<&str> =
+            expr.column_refs().into_iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();
         match names.into_iter().find(|name| self.rows.iter().all(|row| row.name() != name)) {
             Some(unknown) => {
@@ -247,20 +289,22 @@ impl Aggregates<'_> {
     }
 
     fn input(&mut self, expr: &Expr, compiled: super::expression::Compiled) -> usize {
-        self.inputs.iter().position(|each| each.expr == *expr && each.compiled.data_type == compiled.data_type).unwrap_or_else(
-            || {
+        self.inputs
+            .iter()
+            .position(|each| each.expr == *expr && each.compiled.data_type == compiled.data_type)
+            .unwrap_or_else(|| {
                 let name = format!("__in_{}", self.inputs.len());
-                let sql = expr.human_display().to_string();
+                let sql = sql_text(expr);
                 self.inputs.push(CheckedExpr { name, sql, expr: expr.clone(), compiled });
                 self.inputs.len() - 1
-            },
-        )
+            })
     }
 }
 
 /// `count(*)`, which the planner writes as a count of a constant.
 fn is_count_of_rows(name: &str, arguments: &[Expr]) -> bool {
-    name == "count" && arguments.iter().all(|argument| matches!(argument, Expr::Literal(value, _) if !value.is_null()))
+    name == "count"
+        && arguments.iter().all(|argument| matches!(argument, Expr::Literal(value, _) if !value.is_null()))
 }
 
 fn window_columns() -> Vec<Field> {
@@ -272,11 +316,27 @@ fn result_name(index: usize) -> String {
     format!("__agg_{index}")
 }
 
-/// An error of the aggregates' crate: a message, then a hint after a semicolon.
-fn split_hint(text: &str) -> Finding {
-    match text.split_once("; ") {
-        Some((message, hint)) => Finding::new(message, hint),
-        None => Finding { message: text.to_owned(), hint: None },
+/// Why a function doesn't take arguments of these types.
+fn refused(error: &AggregateError, types: &[DataType]) -> Finding {
+    match error {
+        AggregateError::ArgumentTypes { function, takes, .. } => {
+            let types: Vec<String> = types.iter().map(type_name).collect();
+            Finding::new(
+                format!("{function} does not take {}", types.join(", ")),
+                format!("it takes {takes}"),
+            )
+        }
+        other => Finding { message: other.to_string(), hint: None },
+    }
+}
+
+/// An expression as SQL.
+fn sql_text(expr: &Expr) -> String {
+    match expr_to_sql(expr) {
+        // The outermost brackets say nothing.
+        Ok(sql::Expr::Nested(inner)) => inner.to_string(),
+        Ok(tree) => tree.to_string(),
+        Err(_) => expr.human_display().to_string(),
     }
 }
 

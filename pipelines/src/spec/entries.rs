@@ -186,8 +186,14 @@ fn add(reader: &mut Reader, column: ColumnSpec, columns: &mut Vec<ColumnSpec>) {
         return;
     }
     if let Some(first) = columns.iter().find(|other| other.name.value == column.name.value) {
-        let hint = format!("it is already given on line {}; give one of the two another name", first.name.at.line);
-        reader.problem(column.name.at, &column.path, format!("the name \"{}\" is given twice", *column.name), Some(hint));
+        let hint =
+            format!("it is already given on line {}; give one of the two another name", first.name.at.line);
+        reader.problem(
+            column.name.at,
+            &column.path,
+            format!("the name \"{}\" is given twice", *column.name),
+            Some(hint),
+        );
         return;
     }
     columns.push(column);

@@ -28,7 +28,8 @@ pub(super) fn expand(text: &str, environment: Environment<'_>) -> Result<String,
             let Some(end) = after.find('}') else {
                 errors.push(ExpansionError {
                     message: "\"${\" without \"}\"".into(),
-                    hint: "write \"${NAME}\" or \"${NAME:-default}\"; a plain \"$\" before \"{\" is \"$$\"".into(),
+                    hint: "write \"${NAME}\" or \"${NAME:-default}\"; a plain \"$\" before \"{\" is \"$$\""
+                        .into(),
                 });
                 rest = "";
                 break;

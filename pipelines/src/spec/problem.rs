@@ -64,7 +64,8 @@ impl std::error::Error for Problem {}
 /// Brings problems into the order of the file, and drops those said twice.
 pub fn in_file_order(problems: &mut Vec<Problem>) {
     problems.sort_by(|a, b| {
-        (&a.file, a.line, a.column, &a.step, &a.message).cmp(&(&b.file, b.line, b.column, &b.step, &b.message))
+        (&a.file, a.line, a.column, &a.step, &a.message)
+            .cmp(&(&b.file, b.line, b.column, &b.step, &b.message))
     });
     problems.dedup();
 }

@@ -26,12 +26,19 @@ pub(super) struct Fields<'n> {
     pub(super) at: Span,
     pub(super) path: String,
     pub(super) entries: Vec<Entry<'n>>,
+    /// Fields that unknown ones were probably meant to be.
+    meant: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
     /// The field of this name.
     pub(super) fn get(&self, key: &str) -> Option<&Entry<'n>> {
         self.entries.iter().find(|entry| *entry.key == key)
+    }
+
+    /// Whether the field is there, be it misspelt (which has been said).
+    pub(super) fn seems_to_have(&self, key: &str) -> bool {
+        self.meant.contains(&key) || self.get(key).is_some()
     }
 }
 
@@ -59,16 +66,27 @@ impl Reader {
     }
 
     /// A mapping with these fields and no others.
-    pub(super) fn fields<'n>(&mut self, node: &'n Node, path: &str, known: &[&str]) -> Option<Fields<'n>> {
+    pub(super) fn fields<'n>(
+        &mut self,
+        node: &'n Node,
+        path: &str,
+        known: &[&'static str],
+    ) -> Option<Fields<'n>> {
         let mut fields = self.mapping(node, path)?;
+        let mut meant = Vec::new();
         fields.entries.retain(|entry| {
             let is_known = known.contains(&entry.key.value);
             if !is_known {
-                let hint = suggest::hint(&entry.key, known, "known fields");
+                meant.extend(suggest::nearest(&entry.key, known.iter().copied()));
+                let hint =
+                    suggest::hint(&entry.key, known, "known fields").unwrap_or_else(|| "leave it out".into());
+                let hint = Some(hint);
                 self.problem(entry.key.at, &entry.path, "unknown field", hint);
             }
             is_known
         });
+        fields.meant =
+            meant.into_iter().filter_map(|near| known.iter().find(|each| **each == near).copied()).collect();
         Some(fields)
     }
 
@@ -78,10 +96,20 @@ impl Reader {
             self.expected(node, path, "a mapping", None);
             return None;
         };
-        let mut fields = Fields { at: node.at, path: path.to_owned(), entries: Vec::with_capacity(entries.len()) };
+        let mut fields = Fields {
+            at: node.at,
+            path: path.to_owned(),
+            entries: Vec::with_capacity(entries.len()),
+            meant: Vec::new(),
+        };
         for (key, value) in entries {
             let Kind::Scalar(name, _) = &key.kind else {
-                self.problem(key.at, path, format!("a key must be a plain text, not {}", key.describe()), None);
+                self.problem(
+                    key.at,
+                    path,
+                    format!("a key must be a plain text, not {}", key.describe()),
+                    None,
+                );
                 continue;
             };
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -97,10 +125,20 @@ impl Reader {
     }
 
     /// A field that must be there.
-    pub(super) fn required<'f, 'n>(&mut self, fields: &'f Fields<'n>, key: &str, hint: &str) -> Option<&'f Entry<'n>> {
+    pub(super) fn required<'f, 'n>(
+        &mut self,
+        fields: &'f Fields<'n>,
+        key: &str,
+        hint: &str,
+    ) -> Option<&'f Entry<'n>> {
         let entry = fields.get(key);
-        if entry.is_none() {
-            self.problem(fields.at, &fields.path, format!("the field \"{key}\" is missing"), Some(hint.to_owned()));
+        if entry.is_none() && !fields.seems_to_have(key) {
+            self.problem(
+                fields.at,
+                &fields.path,
+                format!("the field \"{key}\" is missing"),
+                Some(hint.to_owned()),
+            );
         }
         entry
     }
@@ -108,9 +146,9 @@ impl Reader {
     /// A list's items with their paths.
     pub(super) fn items<'n>(&mut self, node: &'n Node, path: &str) -> Option<Vec<(String, &'n Node)>> {
         match &node.kind {
-            Kind::Sequence(items) => {
-                Some(items.iter().enumerate().map(|(index, item)| (format!("{path}[{index}]"), item)).collect())
-            }
+            Kind::Sequence(items) => Some(
+                items.iter().enumerate().map(|(index, item)| (format!("{path}[{index}]"), item)).collect(),
+            ),
             _ => {
                 self.expected(node, path, "a list", None);
                 None

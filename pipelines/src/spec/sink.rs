@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 
+use super::Spanned;
 use super::reader::{Entry, Reader};
 use super::units::Size;
 use super::yaml::{Kind, Node};
-use super::Spanned;
 
 /// Where rows go: parquet, jsonl or stdout.
 #[derive(Debug, Clone, JsonSchema)]
@@ -54,19 +54,26 @@ const KINDS: [&str; 3] = ["parquet", "jsonl", "stdout"];
 pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> SinkSpec {
     let before = reader.failures();
     let nowhere = Spanned::new(String::new(), node.at);
-    let mut sink = SinkSpec { name, from: nowhere, parquet: None, jsonl: None, stdout: None, incomplete: true };
-    let Some(fields) = reader.fields(node, path, &["from", "parquet", "jsonl", "stdout"]) else { return sink };
-    let from = reader.required(&fields, "from", "name the step whose rows go there: \"from: per_model\"").cloned();
+    let mut sink =
+        SinkSpec { name, from: nowhere, parquet: None, jsonl: None, stdout: None, incomplete: true };
+    let Some(fields) = reader.fields(node, path, &["from", "parquet", "jsonl", "stdout"]) else {
+        return sink;
+    };
+    let from =
+        reader.required(&fields, "from", "name the step whose rows go there: \"from: per_model\"").cloned();
     if let Some(from) = from.and_then(|entry| reader.text(entry.value, &entry.path, "a source or a step")) {
         sink.from = from;
     }
     let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| fields.get(kind).is_some()).collect();
-    if kinds.len() != 1 {
+    let is_misspelt = kinds.is_empty() && KINDS.iter().any(|kind| fields.seems_to_have(kind));
+    if kinds.len() != 1 && !is_misspelt {
         let message = match kinds.len() {
             0 => "no kind of sink".to_owned(),
             _ => format!("several kinds of sinks ({})", kinds.join(", ")),
         };
-        let hint = "write one of parquet: {}, jsonl: {}, stdout: {}; several sinks may have the same \"from\"".to_owned();
+        let hint =
+            "write one of parquet: {}, jsonl: {}, stdout: {}; several sinks may have the same \"from\""
+                .to_owned();
         reader.problem(sink.name.at, path, message, Some(hint));
     }
     sink.parquet = fields.get("parquet").and_then(|entry| read_parquet(reader, entry));
@@ -86,13 +93,19 @@ fn read_parquet(reader: &mut Reader, entry: &Entry<'_>) -> Option<ParquetSpec> {
         for (path, item) in reader.items(entry.value, &entry.path).unwrap_or_default() {
             let Some(column) = reader.text(item, &path, "a column's name") else { continue };
             if partition_by.iter().any(|other| other.value == column.value) {
-                reader.problem(column.at, &path, format!("\"{}\" is given twice", *column), Some("keep one".into()));
+                reader.problem(
+                    column.at,
+                    &path,
+                    format!("\"{}\" is given twice", *column),
+                    Some("keep one".into()),
+                );
             } else {
                 partition_by.push(column);
             }
         }
     }
-    let target_file_size = fields.get("target_file_size").and_then(|entry| reader.parsed(entry, "a size", Size::parse));
+    let target_file_size =
+        fields.get("target_file_size").and_then(|entry| reader.parsed(entry, "a size", Size::parse));
     Some(ParquetSpec { partition_by, target_file_size })
 }
 

@@ -177,7 +177,7 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
             let hint = "keep one of kafka and archive; two sources make a union: from: [a, b]".to_owned();
             reader.problem(archive.key.at, path, "both kafka and archive", Some(hint));
         }
-        (None, None) => {
+        (None, None) if !fields.seems_to_have("kafka") && !fields.seems_to_have("archive") => {
             let hint = "write kafka: { topic: …, brokers: … } or archive: { path: … }".to_owned();
             reader.problem(source.name.at, path, "neither kafka nor archive", Some(hint));
         }
@@ -189,7 +189,8 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         let path = reader.required(&fields, "path", "name the folder: archive: { path: archive/topic }")?;
         Some(ArchiveSpec { path: reader.text(path.value, &path.path, "a folder")? })
     });
-    source.schema = fields.get("schema").and_then(|entry| reader.text(entry.value, &entry.path, "a schema's name"));
+    source.schema =
+        fields.get("schema").and_then(|entry| reader.text(entry.value, &entry.path, "a schema's name"));
     source.format = fields
         .get("format")
         .and_then(|entry| reader.choice(entry, &[("json", FormatSpec::Json), ("raw", FormatSpec::Raw)]));
@@ -202,7 +203,8 @@ fn read_event_time(reader: &mut Reader, entry: &Entry<'_>) -> Option<EventTimeSp
     let fields = reader.fields(entry.value, &entry.path, &EVENT_TIME_FIELDS)?;
     let mut duration =
         |key: &str| fields.get(key).and_then(|entry| reader.parsed(entry, "a duration", Duration::parse));
-    let (lateness, max_ahead, idle_after) = (duration("lateness"), duration("max_ahead"), duration("idle_after"));
+    let (lateness, max_ahead, idle_after) =
+        (duration("lateness"), duration("max_ahead"), duration("idle_after"));
     let field = fields.get("field").and_then(|entry| reader.text(entry.value, &entry.path, "a field's name"));
     Some(EventTimeSpec { field, lateness, max_ahead, idle_after })
 }
@@ -222,18 +224,20 @@ fn read_kafka(reader: &mut Reader, entry: &Entry<'_>) -> Option<KafkaSpec> {
             let hint = "put all of them under topics".to_owned();
             reader.problem(topics.key.at, &entry.path, "both topic and topics", Some(hint));
         }
-        (None, None) => {
+        (None, None) if !fields.seems_to_have("topic") && !fields.seems_to_have("topics") => {
             let hint = "write topic: name, or topics: [a, b]".to_owned();
             reader.problem(entry.key.at, &entry.path, "no topic", Some(hint));
         }
         _ => {}
     }
-    let brokers = reader.required(&fields, "brokers", "write where the cluster is: brokers: \"localhost:9092\"");
+    let brokers =
+        reader.required(&fields, "brokers", "write where the cluster is: brokers: \"localhost:9092\"");
     let brokers = brokers.cloned().and_then(|entry| reader.text(entry.value, &entry.path, "brokers"));
     let start = fields.get("start").and_then(|entry| read_position(reader, entry));
     let end = fields.get("end").and_then(|entry| read_position(reader, entry));
     let mut properties = Vec::new();
-    if let Some(fields) = fields.get("properties").and_then(|entry| reader.mapping(entry.value, &entry.path)) {
+    if let Some(fields) = fields.get("properties").and_then(|entry| reader.mapping(entry.value, &entry.path))
+    {
         for entry in &fields.entries {
             if let Some(value) = reader.text(entry.value, &entry.path, "a property's value") {
                 properties.push((Spanned::new(entry.key.value.to_owned(), entry.key.at), value));
@@ -250,7 +254,8 @@ fn read_position(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<Posit
         Kind::Scalar(text, _) if text == "latest" => PositionSpec::Latest,
         Kind::Scalar(text, _) => {
             let near = suggest::nearest(text, ["earliest", "latest"]);
-            let hint = near.map_or_else(|| format!("write {forms}"), |near| format!("did you mean \"{near}\"?"));
+            let hint =
+                near.map_or_else(|| format!("write {forms}"), |near| format!("did you mean \"{near}\"?"));
             reader.problem(entry.value.at, &entry.path, format!("unknown position \"{text}\""), Some(hint));
             return None;
         }
@@ -282,11 +287,18 @@ fn read_offsets(reader: &mut Reader, entry: &Entry<'_>) -> Option<Vec<TopicOffse
             let partition = entry.key.parse::<i32>().ok().filter(|partition| *partition >= 0);
             if partition.is_none() {
                 let hint = "write { 0: 12, 1: 0 }: an offset for each partition".to_owned();
-                reader.problem(entry.key.at, &entry.path, format!("\"{}\" is not a partition", *entry.key), Some(hint));
+                reader.problem(
+                    entry.key.at,
+                    &entry.path,
+                    format!("\"{}\" is not a partition", *entry.key),
+                    Some(hint),
+                );
             }
             let offset = reader.parsed(entry, "an offset", |text| {
                 let offset = text.parse::<i64>().ok().filter(|offset| *offset >= 0);
-                offset.ok_or_else(|| (format!("\"{text}\" is not an offset"), "write a number from 0 on".into()))
+                offset.ok_or_else(|| {
+                    (format!("\"{text}\" is not an offset"), "write a number from 0 on".into())
+                })
             });
             partitions.extend(partition.zip(offset.map(|offset| offset.value)));
         }

@@ -113,10 +113,12 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         incomplete: true,
     };
     let Some(fields) = reader.fields(node, path, &STEP_FIELDS) else { return step };
-    let from = reader.required(&fields, "from", "name the source or step whose rows come in: \"from: calls\"");
+    let from =
+        reader.required(&fields, "from", "name the source or step whose rows come in: \"from: calls\"");
     step.from = from.cloned().map(|entry| read_from(reader, &entry)).unwrap_or_default();
-    let mut expression =
-        |key: &str| fields.get(key).and_then(|entry| reader.text(entry.value, &entry.path, "an SQL expression"));
+    let mut expression = |key: &str| {
+        fields.get(key).and_then(|entry| reader.text(entry.value, &entry.path, "an SQL expression"))
+    };
     (step.filter, step.having) = (expression("where"), expression("having"));
     step.is_windowed = fields.get("window").is_some();
     step.window = fields.get("window").and_then(|entry| read_window(reader, entry));
@@ -129,7 +131,12 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
                     "by" => "add a window, such as window: { tumbling: 1m }",
                     _ => "use where, or add a window",
                 };
-                reader.problem(entry.key.at, &entry.path, format!("{key} without a window"), Some(hint.into()));
+                reader.problem(
+                    entry.key.at,
+                    &entry.path,
+                    format!("{key} without a window"),
+                    Some(hint.into()),
+                );
             }
         }
     }
@@ -143,7 +150,12 @@ fn read_from(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Spanned<String>> {
     }
     let items = reader.items(entry.value, &entry.path).unwrap_or_default();
     if items.is_empty() {
-        reader.problem(entry.value.at, &entry.path, "an empty list", Some("name at least one source or step".into()));
+        reader.problem(
+            entry.value.at,
+            &entry.path,
+            "an empty list",
+            Some("name at least one source or step".into()),
+        );
     }
     items.into_iter().filter_map(|(path, item)| reader.text(item, &path, "a source or a step")).collect()
 }
@@ -153,6 +165,11 @@ fn read_window(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<WindowS
     let kinds = ["tumbling", "hopping", "session"].map(|kind| fields.get(kind).map(|_| kind));
     let kinds: Vec<&str> = kinds.into_iter().flatten().collect();
     let [kind] = kinds[..] else {
+        if kinds.is_empty()
+            && ["tumbling", "hopping", "session"].iter().any(|kind| fields.seems_to_have(kind))
+        {
+            return None;
+        }
         let message = match kinds.len() {
             0 => "no kind of window".to_owned(),
             _ => format!("several kinds of windows ({})", kinds.join(", ")),

@@ -51,7 +51,8 @@ pub struct Instant {
 impl Duration {
     /// Parses a sum of numbers with units; the error is a message and a hint.
     pub(super) fn parse(text: &str) -> Result<Duration, (String, String)> {
-        let hint = || "write a number with a unit (us, ms, s, m, h, d, w), such as 30s, 5m or 1h30m".to_owned();
+        let hint =
+            || "write a number with a unit (us, ms, s, m, h, d, w), such as 30s, 5m or 1h30m".to_owned();
         let wrong = || (format!("\"{text}\" is not a duration"), hint());
         let mut us: i64 = 0;
         let mut rest = text.trim();
@@ -67,7 +68,9 @@ impl Duration {
                 .checked_mul(*unit_us)
                 .and_then(|part| us.checked_add(part))
                 .filter(|us| *us <= DURATION_MAX_US)
-                .ok_or_else(|| (format!("\"{text}\" is too long"), "a duration is a hundred years at most".into()))?;
+                .ok_or_else(|| {
+                    (format!("\"{text}\" is too long"), "a duration is a hundred years at most".into())
+                })?;
             rest = after;
         }
         Ok(Duration { us })
@@ -144,9 +147,16 @@ pub(super) fn check_name(text: &str) -> Result<(), (String, String)> {
     if starts && goes_on && text.len() <= LENGTH_MAX {
         return Ok(());
     }
-    let mut mended: String =
-        text.to_lowercase().chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' }).collect();
-    mended = mended.trim_start_matches(|c: char| c == '_' || c.is_ascii_digit()).chars().take(LENGTH_MAX).collect();
+    let mut mended: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' })
+        .collect();
+    mended = mended
+        .trim_start_matches(|c: char| c == '_' || c.is_ascii_digit())
+        .chars()
+        .take(LENGTH_MAX)
+        .collect();
     let rule = "a name is a lower-case letter, then letters, digits and _, 64 at most";
     let hint = if mended.is_empty() { rule.to_owned() } else { format!("{rule}; write \"{mended}\"") };
     Err((format!("\"{text}\" is not a name"), hint))
@@ -161,7 +171,10 @@ pub(super) fn check_column_name(text: &str) -> Result<(), (String, String)> {
         return Err((format!("\"{text}\" is not a column's name"), hint.into()));
     }
     if text.starts_with("__") {
-        return Err((format!("\"{text}\" starts with two underscores"), "such names are the engine's own".into()));
+        return Err((
+            format!("\"{text}\" starts with two underscores"),
+            "such names are the engine's own".into(),
+        ));
     }
     Ok(())
 }
@@ -241,9 +254,12 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes, shown) in
-            [("128MiB", 128 << 20, "128MiB"), ("10MB", 10_000_000, "10MB"), ("1 GiB", 1 << 30, "1GiB"), ("5B", 5, "5B")]
-        {
+        for (text, bytes, shown) in [
+            ("128MiB", 128 << 20, "128MiB"),
+            ("10MB", 10_000_000, "10MB"),
+            ("1 GiB", 1 << 30, "1GiB"),
+            ("5B", 5, "5B"),
+        ] {
             let parsed = Size::parse(text).unwrap();
             assert_eq!((parsed.bytes, parsed.to_string().as_str()), (bytes, shown), "{text}");
         }

@@ -82,7 +82,10 @@ pub(super) fn parse(source: &SourceText) -> Result<Node, Problem> {
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, _tag) => (scalar(at, &text, style), anchor),
             Event::Alias(anchor) => {
-                let mut node = anchors.get(&anchor).cloned().ok_or_else(|| fail(at, "an alias inside its own anchor", None))?;
+                let mut node = anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or_else(|| fail(at, "an alias inside its own anchor", None))?;
                 nodes += count(&node);
                 node.at = at;
                 (node, 0)
@@ -90,7 +93,11 @@ pub(super) fn parse(source: &SourceText) -> Result<Node, Problem> {
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 let is_mapping = matches!(event, Event::MappingStart(..));
                 if stack.len() == DEPTH_MAX {
-                    return Err(fail(at, "nested too deeply", Some("no field of a pipeline is nested as deep as this")));
+                    return Err(fail(
+                        at,
+                        "nested too deeply",
+                        Some("no field of a pipeline is nested as deep as this"),
+                    ));
                 }
                 stack.push(Open { at, anchor, is_mapping, items: Vec::new() });
                 continue;
@@ -101,7 +108,11 @@ pub(super) fn parse(source: &SourceText) -> Result<Node, Problem> {
                 (Node { at: open.at, kind }, open.anchor)
             }
             Event::DocumentStart(_) if root.is_some() => {
-                return Err(fail(at, "a second document", Some("write one pipeline a file, without \"---\" between")));
+                return Err(fail(
+                    at,
+                    "a second document",
+                    Some("write one pipeline a file, without \"---\" between"),
+                ));
             }
             _ => continue,
         };
@@ -159,7 +170,9 @@ pub(super) fn to_saphyr(node: &Node) -> MarkedYaml<'static> {
     let marker = Marker::new(0, node.at.line, node.at.column - 1);
     let data = match &node.kind {
         Kind::Null | Kind::Broken => YamlData::Value(Scalar::Null),
-        Kind::Scalar(text, style) => MarkedYaml::value_from_cow_and_metadata(text.clone().into(), *style, None).data,
+        Kind::Scalar(text, style) => {
+            MarkedYaml::value_from_cow_and_metadata(text.clone().into(), *style, None).data
+        }
         Kind::Sequence(items) => YamlData::Sequence(items.iter().map(to_saphyr).collect()),
         Kind::Mapping(entries) => {
             let mut mapping = AnnotatedMapping::new();
@@ -191,7 +204,9 @@ fn count(node: &Node) -> usize {
     match &node.kind {
         Kind::Null | Kind::Scalar(..) | Kind::Broken => 1,
         Kind::Sequence(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Kind::Mapping(entries) => 1 + entries.iter().map(|(key, value)| count(key) + count(value)).sum::<usize>(),
+        Kind::Mapping(entries) => {
+            1 + entries.iter().map(|(key, value)| count(key) + count(value)).sum::<usize>()
+        }
     }
 }
 

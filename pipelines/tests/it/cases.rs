@@ -83,7 +83,12 @@ fn ways() -> [Way; 4] {
         Way { name: "1 worker", workers: 1, limits, numbering },
         Way { name: "3 workers", workers: 3, limits, numbering },
         Way { name: "2 workers, ticks of one row", workers: 2, limits: one_row, numbering },
-        Way { name: "2 workers, partitions dealt otherwise", workers: 2, limits, numbering: Numbering::Dealt },
+        Way {
+            name: "2 workers, partitions dealt otherwise",
+            workers: 2,
+            limits,
+            numbering: Numbering::Dealt,
+        },
     ]
 }
 
@@ -102,7 +107,8 @@ impl Case {
         let folder = root().join(name);
         let text = |file: &str| fs::read_to_string(folder.join(file));
         let lines = |file: &str| -> Vec<Map<String, Json>> {
-            let object = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{file}: {e}: {line}"));
+            let object =
+                |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{file}: {e}: {line}"));
             text(file).unwrap_or_default().lines().map(object).collect()
         };
         assert!(folder.join("expected.jsonl").exists(), "{name} has no expected.jsonl");
@@ -145,13 +151,16 @@ impl Case {
         let only = plan.sources[0].name.clone();
         let numbers = self.input.write(&archives, &only, way.numbering);
         let options = RunOptions { limits: way.limits, ..RunOptions::new(way.workers, &output) };
-        let summary = run(&plan, &options, &Control::new()).unwrap_or_else(|error| panic!("{}: {error}", way.name));
+        let summary =
+            run(&plan, &options, &Control::new()).unwrap_or_else(|error| panic!("{}: {error}", way.name));
 
         let mut faults = Vec::new();
         let mut expected: BTreeMap<String, Vec<Map<String, Json>>> = BTreeMap::new();
         for row in &self.expected {
             let mut row = row.clone();
-            let sink = row.remove("sink").map_or_else(|| plan.sinks[0].name.clone(), |sink| sink.as_str().expect("a sink").into());
+            let sink = row
+                .remove("sink")
+                .map_or_else(|| plan.sinks[0].name.clone(), |sink| sink.as_str().expect("a sink").into());
             expected.entry(sink).or_default().push(row);
         }
         for sink in &plan.sinks {
@@ -192,7 +201,9 @@ impl Case {
         for row in expected {
             let Some(record) = records(row) else { return vec![format!("{name}: no record is {row:?}")] };
             let source = source_of(record.source.as_deref());
-            let text = |name: &str| row.get(name).and_then(Json::as_str).map_or(Value::Null, |text| Value::Text(text.to_owned()));
+            let text = |name: &str| {
+                row.get(name).and_then(Json::as_str).map_or(Value::Null, |text| Value::Text(text.to_owned()))
+            };
             let bytes = |bytes: &Option<Vec<u8>>| bytes.clone().map_or(Value::Null, Value::Bytes);
             let partition = numbers[&(source.clone(), record.partition)];
             let columns = [
@@ -222,17 +233,22 @@ impl Case {
     fn account(&self, summary: &Summary, only: &str) -> Vec<String> {
         let mut faults = Vec::new();
         let of_source = |name: &str, rows: &[Map<String, Json>]| {
-            rows.iter().filter(|row| row.get("source").and_then(Json::as_str).unwrap_or(only) == name).count() as u64
+            rows.iter().filter(|row| row.get("source").and_then(Json::as_str).unwrap_or(only) == name).count()
+                as u64
         };
         for source in &summary.sources {
             let records = self.input.records.iter();
-            let read = records.filter(|record| record.source.as_deref().unwrap_or(only) == source.name).count() as u64;
-            let (late, rejected) = (of_source(&source.name, &self.late), of_source(&source.name, &self.rejected));
+            let read = records
+                .filter(|record| record.source.as_deref().unwrap_or(only) == source.name)
+                .count() as u64;
+            let (late, rejected) =
+                (of_source(&source.name, &self.late), of_source(&source.name, &self.rejected));
             let expected = [read, read - late - rejected, late, rejected];
             let found = [source.read, source.accepted, source.late, source.rejected];
             if found != expected {
                 let name = &source.name;
-                faults.push(format!("{name}: [read, accepted, late, rejected] is {found:?}, not {expected:?}"));
+                faults
+                    .push(format!("{name}: [read, accepted, late, rejected] is {found:?}, not {expected:?}"));
             }
         }
         if summary.stopped || summary.windows_open != 0 {
@@ -270,5 +286,6 @@ fn differences(name: &str, written: &[Row], expected: Vec<Row>) -> Vec<String> {
 /// The summary's count of a sink's rows against the rows that are there.
 fn count(summary: &Summary, sink: &str, rows: usize) -> Option<String> {
     let counted = summary.sinks.iter().find(|each| each.name == sink).map(|each| each.rows);
-    (counted != Some(rows as u64)).then(|| format!("{sink}: {rows} rows were written, and {counted:?} counted"))
+    (counted != Some(rows as u64))
+        .then(|| format!("{sink}: {rows} rows were written, and {counted:?} counted"))
 }

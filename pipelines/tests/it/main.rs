@@ -1,3 +1,4 @@
 //! The integration tests of the `thalweg` crate: one binary.
 
 mod cases;
+mod specs;

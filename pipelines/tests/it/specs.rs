@@ -19,7 +19,8 @@ fn specs() -> Vec<PathBuf> {
     let files = std::fs::read_dir(FOLDER).expect("the folder of specs");
     let files = files.map(|file| file.expect("a file").path());
     // Schemas that specs refer to stand in folders of their own.
-    let mut files: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|each| each == "yaml")).collect();
+    let mut files: Vec<PathBuf> =
+        files.filter(|file| file.extension().is_some_and(|each| each == "yaml")).collect();
     files.sort();
     assert!(files.len() > 30, "only {} specs were found", files.len());
     files
@@ -59,7 +60,8 @@ fn every_spec_gives_its_problems_or_its_plan() {
             Ok(plan) => {
                 good += 1;
                 assert!(!file.with_extension("problems").exists(), "{} was refused", file.display());
-                let warnings: String = plan.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+                let warnings: String =
+                    plan.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
                 let text = format!("{}{}", warnings.replace(&format!("{FOLDER}/"), ""), plan.explain());
                 check(&file.with_extension("explain"), &text, &mut failures);
             }
@@ -92,7 +94,10 @@ fn nodes_and_edges_of_a_plan_as_mermaid_and_json() {
     let plan = load(Path::new("tests/specs/good_provider_health.yaml")).expect("a good spec");
     let tree = plan.explain();
     let mermaid = tree.mermaid();
-    assert!(mermaid.starts_with("flowchart LR\n    n0[(\"calls<br/>Kafka provider-requests\")]\n"), "{mermaid}");
+    assert!(
+        mermaid.starts_with("flowchart LR\n    n0[(\"calls<br/>Kafka provider-requests\")]\n"),
+        "{mermaid}"
+    );
     assert!(
         mermaid.contains("n0 ==>|\"partial aggregates by provider, model, to 1024 shards\"| n1\n"),
         "{mermaid}"
@@ -133,11 +138,14 @@ fn validator() -> jsonschema::Validator {
 fn good_specs_and_the_catalogue_fit_the_json_schema() {
     let validator = validator();
     let good = specs().into_iter().filter(|file| load(file).is_ok());
-    let catalogue = std::fs::read_dir("src/catalogue").expect("the catalogue").map(|file| file.expect("a file").path());
+    let catalogue =
+        std::fs::read_dir("src/catalogue").expect("the catalogue").map(|file| file.expect("a file").path());
     for file in good.chain(catalogue) {
         let text = std::fs::read_to_string(&file).expect("a spec");
-        let errors: Vec<String> =
-            validator.iter_errors(&json_of(&text)).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let errors: Vec<String> = validator
+            .iter_errors(&json_of(&text))
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(errors.is_empty(), "{}: {}", file.display(), errors.join("\n"));
     }
 }
@@ -145,7 +153,17 @@ fn good_specs_and_the_catalogue_fit_the_json_schema() {
 /// All fields of the grammar; what stands below the names of things is the users'.
 fn fields(value: &Value, path: &str, found: &mut BTreeSet<(String, String)>) {
     const NAMES: [&str; 11] = [
-        ".schemas", ".sources", ".steps", ".sinks", ".select", ".by", ".properties", ".offsets", ".offsets.a", ".select[]", ".by[]",
+        ".schemas",
+        ".sources",
+        ".steps",
+        ".sinks",
+        ".select",
+        ".by",
+        ".properties",
+        ".offsets",
+        ".offsets.a",
+        ".select[]",
+        ".by[]",
     ];
     match value {
         Value::Object(entries) => {

@@ -122,17 +122,14 @@ fn a_split_ends_though_compaction_took_the_records_before_its_end() {
     }
     // Left are the last "early", the last "often" of the compacted segments, and the newest record.
     let limit = Instant::now() + PATIENCE;
-    let compacted = loop {
+    loop {
         let rows = read_all(&everything(brokers, &[&topic]));
         let found: Vec<i64> = rows.iter().map(|row| row.offset).collect();
         if found == [2, 18, 19] {
-            break true;
+            break;
         }
-        if Instant::now() > limit {
-            panic!("compaction left {found:?}");
-        }
-    };
-    assert!(compacted);
+        assert!(Instant::now() < limit, "compaction left {found:?}");
+    }
     // The end lies in the gap, the record behind it is not handed out.
     let rows = read_all(&bounded(brokers, &[&topic], Position::Earliest, at(&topic, &[(0, 10)])));
     assert_eq!(offsets(&rows)[&0], [2]);
@@ -151,8 +148,10 @@ fn a_read_waits_as_long_as_it_may_and_no_longer_than_it_must() {
     let request = |wait| ReadRequest { bytes_max: 1000, records_max: 1000, wait, order: &[0, 1] };
 
     let started = Instant::now();
-    read(&mut reader, request(Duration::ZERO), &mut rows);
-    assert!(started.elapsed() < Duration::from_millis(100), "a read that may not wait waited");
+    for _ in 0..50 {
+        read(&mut reader, request(Duration::ZERO), &mut rows);
+    }
+    assert!(started.elapsed() < Duration::from_secs(3), "reads that may not wait waited");
 
     let started = Instant::now();
     read(&mut reader, request(Duration::from_millis(300)), &mut rows);

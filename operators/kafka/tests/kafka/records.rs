@@ -19,7 +19,8 @@ fn keys_values_and_headers_come_back_as_they_were_written() {
         ("ü", Some(b"3")),
     ];
     type Bytes<'a> = Option<&'a [u8]>;
-    let written: [(Bytes<'_>, Bytes<'_>, &[(&str, Bytes<'_>)]); 6] = [
+    type KeyValueHeaders<'a> = (Bytes<'a>, Bytes<'a>, &'a [(&'a str, Bytes<'a>)]);
+    let written: [KeyValueHeaders<'_>; 6] = [
         (Some(b"key"), Some(b"value"), headers),
         (None, Some(b"no key"), &[]),
         (Some(b"tombstone"), None, &[]),

@@ -188,7 +188,6 @@ fn aggregate(key: Key, start: i64, end: i64, rows: &[&&Event]) -> Output {
     kept.sort_unstable();
     kept.truncate(3);
     let of_cost_max = rows.iter().filter(|row| row.cost.is_some()).max_by(|a, b| a.cost.cmp(&b.cost).then(by_place(a, b)));
-    let least = |a: &f64, b: &f64| if b.total_cmp(a) == Ordering::Less { *b } else { *a };
     Output {
         key,
         start,
@@ -197,7 +196,7 @@ fn aggregate(key: Key, start: i64, end: i64, rows: &[&&Event]) -> Output {
         paid: rows.iter().filter(|row| row.cost.is_some_and(|cost| cost > 0)).count() as i64,
         float_sum: (!floats.is_empty()).then(|| exact_sum(&floats).to_bits()),
         cost_sum: (!costs.is_empty()).then(|| costs.iter().map(|cost| i128::from(*cost)).sum()),
-        float_min: floats.iter().map(|x| x + 0.0).reduce(|a, b| least(&a, &b)).map(f64::to_bits),
+        float_min: floats.iter().map(|x| x + 0.0).min_by(f64::total_cmp).map(f64::to_bits),
         name_max: rows.iter().filter_map(|row| row.name.clone()).max(),
         float_first: rows.iter().min_by(by_place).and_then(|row| bits(row.float)),
         float_last: rows.iter().max_by(by_place).and_then(|row| bits(row.float)),
@@ -235,14 +234,10 @@ fn round(units: &BigUint) -> f64 {
     let rest = units - (BigUint::from(kept) << dropped);
     let up = match (rest << 1u32).cmp(&(BigUint::from(1u32) << dropped)) {
         Ordering::Greater => true,
-        Ordering::Equal => dropped > 0 && kept % 2 == 1,
+        Ordering::Equal => kept % 2 == 1,
         Ordering::Less => false,
     };
-    // Up to 2^53, and a power of two: the products below are exact, or overflow to infinity as they should.
-    let kept = (kept + u64::from(up)) as f64;
-    match dropped {
-        0 => f64::from_bits(kept as u64),
-        dropped if dropped <= 1022 => kept * f64::from_bits(dropped + 1) * f64::from_bits(1 << 52) / f64::from_bits(1 << 52),
-        dropped => kept * 2f64.powi(dropped as i32 - 1074),
-    }
+    // The exponent's field and the mantissa side by side, so that a carry from the one goes to the other.
+    let bits = u128::from(dropped) << 52;
+    f64::from_bits((bits + u128::from(kept + u64::from(up))).min(u128::from(f64::INFINITY.to_bits())) as u64)
 }

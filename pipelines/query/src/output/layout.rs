@@ -36,7 +36,11 @@ struct TextColumn {
 ///
 /// # Errors
 /// `out` can't be written, or Arrow has no way to show a column.
-pub(super) fn write(result: &QueryResult, width: Option<usize>, out: &mut dyn Write) -> Result<(), QueryError> {
+pub(super) fn write(
+    result: &QueryResult,
+    width: Option<usize>,
+    out: &mut dyn Write,
+) -> Result<(), QueryError> {
     if is_plan(&result.schema) {
         return write_plan(result, out);
     }
@@ -53,7 +57,11 @@ pub(super) fn write(result: &QueryResult, width: Option<usize>, out: &mut dyn Wr
         writeln!(out, "{}", line(&|column| padded(&column.cells[row], column)))?;
     }
     if !left_out.is_empty() {
-        writeln!(out, "(too wide: {} not shown; select fewer columns, or write --format csv)", left_out.join(", "))?;
+        writeln!(
+            out,
+            "(too wide: {} not shown; select fewer columns, or write --format csv)",
+            left_out.join(", ")
+        )?;
     }
     Ok(())
 }
@@ -85,7 +93,8 @@ fn fit(columns: &mut Vec<TextColumn>, width: usize) -> Vec<String> {
         widths + BETWEEN.len() * columns.len().saturating_sub(1)
     };
     let widest = columns.iter().map(|column| column.width).max().unwrap_or(0);
-    let cap = (TEXT_WIDTH_MIN..=widest).rev().find(|cap| total(columns, *cap) <= width).unwrap_or(TEXT_WIDTH_MIN);
+    let cap =
+        (TEXT_WIDTH_MIN..=widest).rev().find(|cap| total(columns, *cap) <= width).unwrap_or(TEXT_WIDTH_MIN);
     let mut left_out = Vec::new();
     while columns.len() > 1 && total(columns, cap) > width {
         left_out.extend(columns.pop().map(|column| column.name));
@@ -136,9 +145,13 @@ fn is_plan(schema: &Schema) -> bool {
 fn write_plan(result: &QueryResult, out: &mut dyn Write) -> Result<(), QueryError> {
     for batch in &result.batches {
         let text = |column: usize| arrow::compute::cast(batch.column(column), &DataType::Utf8);
-        let (kinds, plans) =
-            text(0).and_then(|kinds| Ok((kinds, text(1)?))).map_err(|error| format_error("a table", &error))?;
-        let (kinds, plans) = (arrow::array::AsArray::as_string::<i32>(&kinds), arrow::array::AsArray::as_string::<i32>(&plans));
+        let (kinds, plans) = text(0)
+            .and_then(|kinds| Ok((kinds, text(1)?)))
+            .map_err(|error| format_error("a table", &error))?;
+        let (kinds, plans) = (
+            arrow::array::AsArray::as_string::<i32>(&kinds),
+            arrow::array::AsArray::as_string::<i32>(&plans),
+        );
         for (kind, plan) in kinds.iter().zip(plans) {
             writeln!(out, "{}\n", kind.unwrap_or_default().replace('_', " "))?;
             for line in plan.unwrap_or_default().lines() {

@@ -13,14 +13,71 @@ use crate::session::Session;
 use crate::statement;
 
 const WORDS: [&str; 62] = [
-    "all", "and", "as", "asc", "between", "by", "case", "cast", "cross join", "current_timestamp", "date", "desc",
-    "describe", "distinct", "else", "end", "except", "exists", "explain", "explain analyze", "false", "filter (where",
-    "first", "from", "full join", "group by", "having", "ilike", "in", "inner join", "intersect", "interval", "is not null",
-    "is null", "join", "last", "left join", "like", "limit", "not", "nulls first", "nulls last", "null", "offset", "on",
-    "or", "order by", "over (", "partition by", "right join", "select", "show tables", "then", "timestamp", "true",
-    "union all", "union", "unnest", "using", "when", "where", "with",
+    "all",
+    "and",
+    "as",
+    "asc",
+    "between",
+    "by",
+    "case",
+    "cast",
+    "cross join",
+    "current_timestamp",
+    "date",
+    "desc",
+    "describe",
+    "distinct",
+    "else",
+    "end",
+    "except",
+    "exists",
+    "explain",
+    "explain analyze",
+    "false",
+    "filter (where",
+    "first",
+    "from",
+    "full join",
+    "group by",
+    "having",
+    "ilike",
+    "in",
+    "inner join",
+    "intersect",
+    "interval",
+    "is not null",
+    "is null",
+    "join",
+    "last",
+    "left join",
+    "like",
+    "limit",
+    "not",
+    "nulls first",
+    "nulls last",
+    "null",
+    "offset",
+    "on",
+    "or",
+    "order by",
+    "over (",
+    "partition by",
+    "right join",
+    "select",
+    "show tables",
+    "then",
+    "timestamp",
+    "true",
+    "union all",
+    "union",
+    "unnest",
+    "using",
+    "when",
+    "where",
+    "with",
 ];
-const COMMANDS: [&str; 7] = ["\\d", "\\format csv", "\\format json", "\\format table", "\\q", "\\?", "\\help"];
+const COMMANDS: [&str; 7] =
+    ["\\d", "\\format csv", "\\format json", "\\format table", "\\q", "\\?", "\\help"];
 /// After these words a table is due.
 const BEFORE_TABLE: [&str; 4] = ["from", "join", "describe", "\\d"];
 
@@ -124,7 +181,11 @@ impl Completer for SqlHelper<'_> {
 
 impl Validator for SqlHelper<'_> {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(if is_whole(context.input()) { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+        Ok(if is_whole(context.input()) {
+            ValidationResult::Valid(None)
+        } else {
+            ValidationResult::Incomplete
+        })
     }
 }
 

@@ -90,10 +90,19 @@ impl Input {
 
     /// Writes the archives to `folder`, that of a source into a folder of its name; `only` is the name of a source that records
     /// don't name. Gives back what each partition is called now.
-    pub(super) fn write(&self, folder: &Path, only: &str, numbering: Numbering) -> BTreeMap<(String, i32), i32> {
+    pub(super) fn write(
+        &self,
+        folder: &Path,
+        only: &str,
+        numbering: Numbering,
+    ) -> BTreeMap<(String, i32), i32> {
         let name = |source: &Option<String>| source.clone().unwrap_or_else(|| only.to_owned());
         let mut partitions: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
-        for (source, partition) in self.records.iter().map(|r| (&r.source, r.partition)).chain(self.empty.iter().map(|(s, p)| (s, *p)))
+        for (source, partition) in self
+            .records
+            .iter()
+            .map(|r| (&r.source, r.partition))
+            .chain(self.empty.iter().map(|(s, p)| (s, *p)))
         {
             partitions.entry(name(source)).or_default().insert(partition);
         }
@@ -104,8 +113,8 @@ impl Input {
                 let number = if numbering == Numbering::AsGiven { *partition } else { count - index };
                 numbers.insert((source.clone(), *partition), number);
             }
-            let mut writer =
-                ArchiveWriter::new(folder.join(source), ArchiveOptions::default()).expect("the archive's folder");
+            let mut writer = ArchiveWriter::new(folder.join(source), ArchiveOptions::default())
+                .expect("the archive's folder");
             for record in self.records.iter().filter(|record| name(&record.source) == *source) {
                 let headers: Vec<_> =
                     record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
@@ -135,7 +144,8 @@ fn write_empty(folder: &Path, partition: i32) {
         Field::new("value", DataType::Binary, true),
     ]));
     fs::create_dir_all(folder).expect("the archive's folder");
-    let file = File::create(folder.join(format!("part-{partition:05}-{:020}.parquet", 0))).expect("an empty file");
+    let file =
+        File::create(folder.join(format!("part-{partition:05}-{:020}.parquet", 0))).expect("an empty file");
     ArrowWriter::try_new(file, schema, None).and_then(ArrowWriter::close).expect("an empty Parquet file");
 }
 

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    UInt64Type,
 };
 use arrow::util::display::array_value_to_string;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -97,7 +98,8 @@ impl Written {
         let file = File::open(path).expect("a file that was just listed");
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
         let folders = path.strip_prefix(root).ok().and_then(Path::parent).unwrap_or(Path::new(""));
-        let hive: Vec<(String, Value)> = folders.iter().map(|folder| hive_column(&folder.to_string_lossy())).collect();
+        let hive: Vec<(String, Value)> =
+            folders.iter().map(|folder| hive_column(&folder.to_string_lossy())).collect();
         self.types.extend(hive.iter().map(|(name, _)| (name.clone(), DataType::Utf8)));
         for batch in reader.unwrap_or_else(|error| panic!("{}: {error}", path.display())) {
             let batch = batch.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -164,7 +166,9 @@ fn value(column: &dyn Array, row: usize) -> Value {
         DataType::Int64 => Value::Int(column.as_primitive::<Int64Type>().value(row).into()),
         DataType::UInt64 => Value::Int(column.as_primitive::<UInt64Type>().value(row).into()),
         DataType::Float64 => Value::Float(column.as_primitive::<Float64Type>().value(row).to_bits()),
-        DataType::Decimal128(..) => Value::Exact(column.as_primitive::<Decimal128Type>().value_as_string(row)),
+        DataType::Decimal128(..) => {
+            Value::Exact(column.as_primitive::<Decimal128Type>().value_as_string(row))
+        }
         DataType::Date32 => {
             let date = column.as_primitive::<Date32Type>().value_as_date(row);
             Value::Exact(date.expect("a date of the calendar").to_string())
@@ -203,7 +207,8 @@ fn typed(json: &Json, data_type: &DataType) -> Result<Value, String> {
         (Json::Number(number), DataType::Float64) if number.is_f64() => {
             let value = number.as_f64().unwrap_or_default();
             let shown = format!("{value:e}");
-            let digits = shown.split('e').next().unwrap_or_default().chars().filter(char::is_ascii_digit).count();
+            let digits =
+                shown.split('e').next().unwrap_or_default().chars().filter(char::is_ascii_digit).count();
             if digits > DIGITS_MAX {
                 return Err(format!("{json} has more than {DIGITS_MAX} digits: write it as a text"));
             }

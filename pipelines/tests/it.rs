@@ -1,3 +1,0 @@
-//! The crate's one integration test binary.
-
-mod specs;
