@@ -8,11 +8,11 @@ use thalweg_kafka::broker::Broker;
 
 use crate::check::{self, Outcome};
 use crate::data::{Data, EVENTS, TOPIC};
+use crate::folder;
 use crate::measure::{MeasureArgs, Measured, What};
 use crate::micro::Part;
 use crate::reference::Job;
 use crate::report::{self, Figure, Mark, Report};
-use crate::folder;
 
 /// Kafka, two workers: rows a second against the reference's, and CPU seconds for a million rows.
 const KAFKA_RATIO_MIN: f64 = 0.45;
@@ -45,7 +45,8 @@ pub struct AllArgs {
 /// When something can't be run, or a job's result is wrong.
 pub fn run(arguments: &AllArgs) -> anyhow::Result<()> {
     let data = Data::new(&folder()?, arguments.events);
-    let mut bench = Bench { data, runs: arguments.runs.max(1), report: Report::new(arguments.events, arguments.runs) };
+    let mut bench =
+        Bench { data, runs: arguments.runs.max(1), report: Report::new(arguments.events, arguments.runs) };
     bench.say("the archive, and its events decoded")?;
     bench.data.make_archive()?;
     bench.data.make_typed()?;
@@ -114,11 +115,17 @@ impl Bench {
         brokers: Option<&str>,
         reference: Option<Measured>,
     ) -> anyhow::Result<(Measured, Option<Outcome>)> {
-        let arguments =
-            MeasureArgs { what, job, workers, brokers: brokers.map(str::to_owned), events: self.data.events() };
+        let arguments = MeasureArgs {
+            what,
+            job,
+            workers,
+            brokers: brokers.map(str::to_owned),
+            events: self.data.events(),
+        };
         let from = if brokers.is_some() { "Kafka" } else { "archive" };
         self.say(&format!("{} {} from {from}, {workers} workers", what.name(), job.name()))?;
-        let mut measured = (0..self.runs).map(|_| arguments.in_child()).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut measured =
+            (0..self.runs).map(|_| arguments.in_child()).collect::<anyhow::Result<Vec<_>>>()?;
         measured.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let median = measured[measured.len() / 2];
         let outcome = match what {
@@ -128,11 +135,29 @@ impl Bench {
         };
         if let Some(outcome) = outcome {
             let all = u64::try_from(outcome.requests) == Ok(self.data.events());
-            anyhow::ensure!(all, "{} {}: {outcome:?} of {} events", what.name(), job.name(), self.data.events());
+            anyhow::ensure!(
+                all,
+                "{} {}: {outcome:?} of {} events",
+                what.name(),
+                job.name(),
+                self.data.events()
+            );
         }
         let ratio = reference.map(|reference| median.rows_per_second() / reference.rows_per_second());
-        let marks = if what == What::Thalweg { marks(job, workers, brokers.is_some(), &median, ratio) } else { Vec::new() };
-        self.report.figures.push(Figure { what, job, kafka: brokers.is_some(), workers, measured: median, ratio, marks });
+        let marks = if what == What::Thalweg {
+            marks(job, workers, brokers.is_some(), &median, ratio)
+        } else {
+            Vec::new()
+        };
+        self.report.figures.push(Figure {
+            what,
+            job,
+            kafka: brokers.is_some(),
+            workers,
+            measured: median,
+            ratio,
+            marks,
+        });
         Ok((median, outcome))
     }
 }
@@ -155,7 +180,10 @@ fn marks(job: Job, workers: usize, kafka: bool, measured: &Measured, ratio: Opti
 
 fn parts(events: u64) -> anyhow::Result<Vec<Part>> {
     let mut command = Command::new(std::env::current_exe()?);
-    let output = command.args(["micro", "--json", "--events", &events.to_string()]).stderr(Stdio::inherit()).output()?;
+    let output = command
+        .args(["micro", "--json", "--events", &events.to_string()])
+        .stderr(Stdio::inherit())
+        .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().last().filter(|_| output.status.success()).context("the parts failed")?;
     Ok(serde_json::from_str(last)?)

@@ -42,9 +42,8 @@ pub fn run(job: Job, data: &Data, threads: usize, output: &Path) -> anyhow::Resu
         Job::J1 => J1,
         Job::J2 => J2,
     };
-    let typed = data.typed();
-    let typed = typed.to_str().context("the folder's name is not UTF-8")?;
-    let output = output.to_str().context("the folder's name is not UTF-8")?;
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("the folder's name is not UTF-8");
+    let (typed, output) = (text(&data.typed())?, text(output)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         // Planning is deeply recursive, and built without optimisation.
@@ -54,10 +53,10 @@ pub fn run(job: Job, data: &Data, threads: usize, output: &Path) -> anyhow::Resu
     let config = SessionConfig::new().with_target_partitions(threads);
     let query = async move {
         let context = SessionContext::new_with_config(config);
-        context.register_parquet("calls", typed, ParquetReadOptions::default()).await?;
+        context.register_parquet("calls", &typed, ParquetReadOptions::default()).await?;
         let started = Instant::now();
         let rows = context.sql(sql).await?;
-        rows.write_parquet(output, DataFrameWriteOptions::new(), None).await?;
+        rows.write_parquet(&output, DataFrameWriteOptions::new(), None).await?;
         anyhow::Ok(started.elapsed().as_secs_f64())
     };
     let seconds = runtime.block_on(async { tokio::spawn(query).await })??;

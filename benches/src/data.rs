@@ -101,7 +101,7 @@ impl Data {
                 Ok((decoder, ArrowWriter::try_new(file, Arc::clone(&arrow), Some(properties.clone()))?))
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let mut flush = |decoder: &mut Decoder, writer: &mut ArrowWriter<File>| -> anyhow::Result<()> {
+        let flush = |decoder: &mut Decoder, writer: &mut ArrowWriter<File>| -> anyhow::Result<()> {
             Ok(writer.write(&RecordBatch::try_new(Arc::clone(&arrow), decoder.finish())?)?)
         };
         self.each_record(&mut |record| {
@@ -121,7 +121,12 @@ impl Data {
     /// # Errors
     /// When the brokers can't be written to.
     pub fn make_topic(&self, brokers: &str, topic: &str) -> anyhow::Result<()> {
-        create_topic(brokers, topic, PARTITIONS, &[("compression.type", "producer"), ("retention.ms", "-1")])?;
+        create_topic(
+            brokers,
+            topic,
+            PARTITIONS,
+            &[("compression.type", "producer"), ("retention.ms", "-1")],
+        )?;
         let mut writer = KafkaWriter::new(brokers, &BTreeMap::new())?;
         self.each_record(&mut |record| {
             Ok(writer.write(WriteRecord {
@@ -161,7 +166,10 @@ impl Data {
         let source_name = "calls".to_owned();
         let archive = ArchiveConfig { source_name, path: self.archive(), topic: None, headers: false };
         let plan = archive.resolve()?;
-        anyhow::ensure!(plan.splits().len() == PARTITIONS as usize, "the archive has other partitions than asked for");
+        anyhow::ensure!(
+            plan.splits().len() == PARTITIONS as usize,
+            "the archive has other partitions than asked for"
+        );
         Ok(plan.reader(0, 1)?)
     }
 

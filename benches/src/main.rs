@@ -25,7 +25,7 @@ mod micro;
 mod reference;
 mod report;
 
-use measure::{MeasureArgs, Measured};
+use measure::MeasureArgs;
 
 // What the thalweg binary runs with, and so its reference too.
 #[global_allocator]
@@ -81,7 +81,9 @@ fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match Arguments::parse().command {
         Command::All(arguments) => all::run(&arguments)?,
-        Command::Measure(arguments) => writeln!(out, "{}", serde_json::to_string(&measure::measure(&arguments)?)?)?,
+        Command::Measure(arguments) => {
+            writeln!(out, "{}", serde_json::to_string(&measure::measure(&arguments)?)?)?
+        }
         Command::Micro { only, events, json } => {
             let data = data::Data::new(&folder()?, events);
             data.make_archive()?;

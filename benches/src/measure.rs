@@ -139,7 +139,8 @@ fn cpu_seconds() -> anyhow::Result<f64> {
 
 fn peak_bytes() -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the system doesn't say")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the system doesn't say")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024)
 }

@@ -133,15 +133,21 @@ pub fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(out, "{}; {} events; medians of {} runs", report.date, report.events, report.runs)?;
     let mut last = None;
     for figure in &report.figures {
-        let (from, batch) = (if figure.kafka { "Kafka" } else { "an archive" }, figure.what == What::Datafusion);
-        let group = (figure.kafka, batch, (figure.what != What::Consume && !batch).then(|| figure.job.name()));
+        let (from, batch) =
+            (if figure.kafka { "Kafka" } else { "an archive" }, figure.what == What::Datafusion);
+        let group =
+            (figure.kafka, batch, (figure.what != What::Consume && !batch).then(|| figure.job.name()));
         if last.replace(group) != Some(group) {
             let title = match group.2 {
                 Some(job) => format!("{job} from {from}"),
                 None if batch => "batch SQL over decoded events".to_owned(),
                 None => "Kafka alone".to_owned(),
             };
-            writeln!(out, "\n{title:32} {:>10} {:>9} {:>8} {:>8}   marks", "rows/s", "CPU s/M", "MB", "× ref.")?;
+            writeln!(
+                out,
+                "\n{title:32} {:>10} {:>9} {:>8} {:>8}   marks",
+                "rows/s", "CPU s/M", "MB", "× ref."
+            )?;
         }
         let name = match figure.what {
             What::Thalweg => "Thalweg".to_owned(),
@@ -165,7 +171,11 @@ pub fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     parts(out, &report.parts)?;
     let missed = report.figures.iter().flat_map(|figure| &figure.marks).filter(|mark| !mark.passes).count()
         + report.parts.iter().filter(|part| !part.passes()).count();
-    writeln!(out, "\n{}", if missed == 0 { "all marks reached".to_owned() } else { format!("{missed} marks missed") })
+    writeln!(
+        out,
+        "\n{}",
+        if missed == 0 { "all marks reached".to_owned() } else { format!("{missed} marks missed") }
+    )
 }
 
 /// Prints the parts.
@@ -175,8 +185,15 @@ pub fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
 pub fn parts(out: &mut impl Write, parts: &[Part]) -> std::io::Result<()> {
     writeln!(out, "{:36} {:>8} {:>13}   marks", "parts, one thread", "ns", "M/s and core")?;
     for part in parts {
-        let mark = part.mark.map_or(String::new(), |mark| format!("{} (≤ {mark:.0} ns)", verdict(part.passes())));
-        writeln!(out, "  {:34} {:>8.1} {:>13.2}   {mark}", part.name, part.nanoseconds, 1e3 / part.nanoseconds)?;
+        let mark =
+            part.mark.map_or(String::new(), |mark| format!("{} (≤ {mark:.0} ns)", verdict(part.passes())));
+        writeln!(
+            out,
+            "  {:34} {:>8.1} {:>13.2}   {mark}",
+            part.name,
+            part.nanoseconds,
+            1e3 / part.nanoseconds
+        )?;
     }
     Ok(())
 }

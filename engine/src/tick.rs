@@ -36,10 +36,11 @@ impl Default for TickLimits {
     }
 }
 
-/// The highest tick that any source of this process has opened.
+/// The highest tick that any source has opened, as far as this process knows.
 ///
 /// Sources count ticks on their own. One that has little to read would hold back the ticks of a busy one, and through the
-/// gate its reading: so each takes its next tick from here.
+/// gate its reading: so each takes its next tick from here. Of the ticks of other processes it learns from their watermark
+/// reports ([`crate::watermark::keep_abreast`]).
 #[derive(Debug, Clone, Default)]
 pub struct TickClock(Arc<AtomicU64>);
 
@@ -49,6 +50,11 @@ impl TickClock {
         // Relaxed: a stale value only means one more jump later.
         let highest = self.0.fetch_max(closed + 1, Ordering::Relaxed);
         highest.max(closed + 1)
+    }
+
+    /// Notes that a source, perhaps of another process, has opened `tick`.
+    pub fn reach(&self, tick: Tick) {
+        self.0.fetch_max(tick, Ordering::Relaxed);
     }
 
     /// The highest tick opened so far.

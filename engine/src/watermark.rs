@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
-use timely::dataflow::operators::Exchange;
 use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Exchange, Inspect};
 
+use crate::tick::TickClock;
 use crate::{Scope, Tick};
 
 /// Event time, microseconds since the epoch.
@@ -51,6 +52,18 @@ pub fn broadcast<'scope>(scope: Scope<'scope>, reports: Reports<'scope>) -> Repo
         .flat_map(move |report| (0..peers).map(move |worker| (worker, report)))
         .exchange(|(worker, _)| *worker)
         .map(|(_, report)| report)
+}
+
+/// Raises this process's clock by the reports of all: a report made at a tick says that the next one is open. Without it an
+/// idle source would hold back the busy ones of other processes for as long as it is idle.
+pub fn keep_abreast(reports: Reports<'_>, clock: TickClock) -> Reports<'_> {
+    reports.inspect_core(move |event| {
+        if let Ok((at, _)) = event
+            && let Some(tick) = at.least()
+        {
+            clock.reach(tick + 1);
+        }
+    })
 }
 
 /// The job's watermark, as an operator comes to know it.

@@ -5,6 +5,8 @@
 //!                        └─ a slow write slows the worker, so the frontier, so the sources
 //! ```
 
+use std::time::{Duration, Instant};
+
 use arrow::array::RecordBatch;
 use thalweg_engine::control::Control;
 use thalweg_engine::gate::Gate;
@@ -18,6 +20,9 @@ pub mod parquet;
 
 pub use counters::SinkCounters;
 
+/// How often a sink is called though no rows come and no tick ends.
+const IDLE_EVERY: Duration = Duration::from_secs(1);
+
 /// Where a worker's rows go.
 pub trait Sink {
     /// Takes rows.
@@ -26,7 +31,7 @@ pub trait Sink {
     /// What can't be written: the job then fails.
     fn write(&mut self, batch: RecordBatch) -> Result<(), SinkError>;
 
-    /// Called now and then while a job runs, so that rows do not wait for more rows for ever.
+    /// Called once a second or more often while a job runs, so that rows do not wait for more rows for ever.
     ///
     /// # Errors
     /// As [`Sink::write`].
@@ -67,7 +72,10 @@ pub enum SinkError {
 /// Writes `rows` to `sink`. When the job has failed, what is not complete stays unpublished.
 pub fn sink(rows: BatchStream<'_>, name: &str, mut sink: Box<dyn Sink>, control: Control, gate: &Gate) {
     let mut open = true;
-    let end = rows.unary_frontier::<Out, _, _, _>(Pipeline, &format!("{name}: sink"), move |cap, _| {
+    let scope = rows.scope();
+    let end = rows.unary_frontier::<Out, _, _, _>(Pipeline, &format!("{name}: sink"), move |cap, info| {
+        let activator = scope.activator_for(info.address);
+        let mut wake_at = Instant::now();
         // Held at the input's frontier, so that the gate sees a tick as passed only when its rows are written.
         let mut cap = Some(cap);
         move |(input, frontier), _output| {
@@ -83,6 +91,11 @@ pub fn sink(rows: BatchStream<'_>, name: &str, mut sink: Box<dyn Sink>, control:
             if open && written.is_ok() && !control.failed() {
                 written = if next.is_none() { sink.finish() } else { sink.idle() };
                 open = next.is_some();
+            }
+            let now = Instant::now();
+            if open && now >= wake_at {
+                activator.activate_after(IDLE_EVERY);
+                wake_at = now + IDLE_EVERY;
             }
             if let Err(error) = written {
                 control.fail(error);

@@ -204,7 +204,6 @@ struct SourceState {
     tick_rows: usize,
     tick_bytes: usize,
     tick_opened: Instant,
-    reported: Option<EventTime>,
 }
 
 impl SourceState {
@@ -230,7 +229,6 @@ impl SourceState {
             tick_rows: 0,
             tick_bytes: 0,
             tick_opened: Instant::now(),
-            reported: None,
             splits,
             config,
             reader,
@@ -281,8 +279,8 @@ impl SourceState {
             step.report = Some(self.report());
             step.next = Next::End;
         } else if full {
-            let report = self.report();
-            step.report = (self.reported.replace(report.watermark) != Some(report.watermark)).then_some(report);
+            // Also where the watermark stands still: other processes see by it how far the ticks are.
+            step.report = Some(self.report());
             step.next = Next::Tick(self.close_tick());
         } else if progress.records == 0 && self.job.clock.highest() > self.tick {
             // Nothing to say: don't hold back the ticks of those that have.

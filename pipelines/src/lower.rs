@@ -16,7 +16,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::gate::Gate;
-use thalweg_engine::watermark::{Reports, broadcast};
+use thalweg_engine::watermark::{Reports, broadcast, keep_abreast};
 use thalweg_engine::{BatchStream, Scope};
 use thalweg_operators::rows::map_batches;
 use thalweg_operators::sink::sink;
@@ -48,12 +48,16 @@ struct ExpressionError {
     error: String,
 }
 
-/// Builds the job's dataflow on this worker.
-pub(crate) fn build(job: &Job, worker: &mut Worker) -> Result<(), JobError> {
+/// Builds the job's dataflow on this worker. Where a source can't be opened the job fails, and the dataflow is built all the
+/// same: the other workers would wait for it for ever.
+pub(crate) fn build(job: &Job, worker: &mut Worker) {
     let gate = Gate::new();
     let mut readers = Vec::new();
     for source in &job.sources {
-        readers.push(source.reader(worker.index(), worker.peers())?);
+        readers.push(source.reader(worker.index(), worker.peers()).unwrap_or_else(|error| {
+            job.control.fail(error);
+            Box::new(sources::Nothing)
+        }));
     }
     worker.dataflow(|scope| {
         let mut dataflow = Dataflow {
@@ -66,7 +70,6 @@ pub(crate) fn build(job: &Job, worker: &mut Worker) -> Result<(), JobError> {
         };
         dataflow.build(readers);
     });
-    Ok(())
 }
 
 struct Dataflow<'job, 'scope> {
@@ -103,6 +106,7 @@ impl<'scope> Dataflow<'_, 'scope> {
             reports.push(streams.reports);
         }
         let reports = broadcast(self.scope, self.scope.concatenate(reports));
+        let reports = keep_abreast(reports, self.job.clock.clone());
         for step in &plan.steps {
             let built = self.step(&plan, step, reports.clone());
             self.steps.push(built);

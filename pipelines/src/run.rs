@@ -164,11 +164,7 @@ impl Job {
         let (started, cpu) = (Instant::now(), summary::cpu_time());
         let cluster = self.cluster.clone();
         let job = Arc::new(self);
-        cluster::run(&cluster, move |worker| {
-            if let Err(error) = lower::build(&job, worker) {
-                job.control.fail(error);
-            }
-        })?;
+        cluster::run(&cluster, move |worker| lower::build(&job, worker))?;
         if let Some(error) = control.take_error() {
             return Err(RunError::Failed(error));
         }

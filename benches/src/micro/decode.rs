@@ -11,7 +11,16 @@ const BATCH_ROWS: usize = 8192;
 pub fn decode(payloads: &[Vec<u8>]) -> anyhow::Result<Vec<Part>> {
     let schema = call_schema();
     let all: Vec<usize> = (0..schema.fields.len()).collect();
-    let wanted = ["started_at", "provider", "model", "status", "latency_ms", "prompt_tokens", "completion_tokens", "cost_usd"];
+    let wanted = [
+        "started_at",
+        "provider",
+        "model",
+        "status",
+        "latency_ms",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost_usd",
+    ];
     let of_j1: Vec<usize> = wanted.iter().filter_map(|name| schema.index_of(name)).collect();
     let measure = |columns: &[usize]| {
         let mut decoder = Decoder::new(Format::Json, &schema, columns);

@@ -9,8 +9,8 @@ use thalweg_engine::exchange::{HASH, exchange as by_hash};
 use thalweg_engine::shard::hash_key;
 use thalweg_engine::{Batches, Out, Tick};
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::generic::operator::source;
 
 use super::{Part, nanoseconds_each, thread_time};
 
@@ -24,7 +24,10 @@ pub fn exchange() -> anyhow::Result<Vec<Part>> {
     let (with, without) = (one_run(true)?, one_run(false)?);
     let each = |time| nanoseconds_each(time, WORKERS * BATCHES * BATCH_ROWS);
     let (with, without) = (each(with), each(without));
-    Ok(vec![Part::new("exchange: 2 workers, 8 columns", with), Part::new("  the same dataflow without it", without)])
+    Ok(vec![
+        Part::new("exchange: 2 workers, 8 columns", with),
+        Part::new("  the same dataflow without it", without),
+    ])
 }
 
 fn one_run(exchanged: bool) -> anyhow::Result<Duration> {
@@ -67,7 +70,8 @@ fn batch(worker: usize) -> RecordBatch {
     let keys: Vec<String> = (0..BATCH_ROWS).map(|row| format!("s-{:012x}", row * 7919 + worker)).collect();
     let hashes = UInt64Array::from_iter_values(keys.iter().map(|key| hash_key(key.as_bytes())));
     let integers = || Arc::new(Int64Array::from_iter_values(0..BATCH_ROWS as i64)) as ArrayRef;
-    let floats = || Arc::new(Float64Array::from_iter_values((0..BATCH_ROWS).map(|row| row as f64))) as ArrayRef;
+    let floats =
+        || Arc::new(Float64Array::from_iter_values((0..BATCH_ROWS).map(|row| row as f64))) as ArrayRef;
     RecordBatch::try_from_iter([
         (HASH, Arc::new(hashes) as ArrayRef),
         ("session_id", Arc::new(StringArray::from_iter_values(&keys))),

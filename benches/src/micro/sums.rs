@@ -30,7 +30,8 @@ pub fn sums() -> anyhow::Result<Vec<Part>> {
 }
 
 fn exact(values: &[f64], groups: &[u32], count: u32) -> anyhow::Result<f64> {
-    let aggregate = Aggregate::new(Function::Sum, &[DataType::Float64]).expect("invariant: floats have a sum");
+    let aggregate =
+        Aggregate::new(Function::Sum, &[DataType::Float64]).expect("invariant: floats have a sum");
     let batches: Vec<ArrayRef> =
         values.chunks(BATCH).map(|batch| Arc::new(Float64Array::from(batch.to_vec())) as ArrayRef).collect();
     let mut accumulator = aggregate.accumulator();

@@ -31,7 +31,8 @@ const RUNS: usize = 3;
 pub fn windows(payloads: &[Vec<u8>]) -> anyhow::Result<Vec<Part>> {
     let schema = call_schema();
     let all: Vec<usize> = (0..schema.fields.len()).collect();
-    let arrow = Arc::new(arrow::datatypes::Schema::new(schema.fields.iter().map(|f| f.arrow()).collect::<Vec<_>>()));
+    let arrow =
+        Arc::new(arrow::datatypes::Schema::new(schema.fields.iter().map(|f| f.arrow()).collect::<Vec<_>>()));
     let mut decoder = Decoder::new(Format::Json, &schema, &all);
     let mut batches = Vec::new();
     for part in payloads.chunks(BATCH_ROWS) {
@@ -60,13 +61,22 @@ fn prepared(job: Job, schema: &Schema, batches: &[RecordBatch]) -> anyhow::Resul
         .iter()
         .map(|batch| {
             let columns = |names: &[&str]| -> Vec<_> {
-                names.iter().filter_map(|name| schema.index_of(name)).map(|at| Arc::clone(batch.column(at))).collect()
+                names
+                    .iter()
+                    .filter_map(|name| schema.index_of(name))
+                    .map(|at| Arc::clone(batch.column(at)))
+                    .collect()
             };
             let mut inputs = columns(&["cost_usd", "latency_ms", "prompt_tokens", "completion_tokens"]);
             if job == Job::J1 {
                 inputs.push(Arc::new(eq(&columns(&["status"])[0], &error)?));
             }
-            Ok(WindowRows { keys: columns(keys), inputs, time: columns(&["started_at"]).remove(0), order: None })
+            Ok(WindowRows {
+                keys: columns(keys),
+                inputs,
+                time: columns(&["started_at"]).remove(0),
+                order: None,
+            })
         })
         .collect()
 }
@@ -110,7 +120,8 @@ fn one_run(job: Job, rows: Vec<WindowRows>) -> anyhow::Result<Duration> {
     let control = Control::new();
     let failed = control.clone();
     let times = run(&Cluster::Threads { workers: 1 }, move |worker| {
-        let rows = rows.lock().expect("invariant: no thread panics with the lock held").take().unwrap_or_default();
+        let rows =
+            rows.lock().expect("invariant: no thread panics with the lock held").take().unwrap_or_default();
         let started = thread_time()?;
         worker.dataflow::<Tick, _, _>(|scope| feed(scope, job, rows, &control));
         while worker.has_dataflows() {
@@ -130,7 +141,8 @@ fn feed(scope: thalweg_engine::Scope<'_>, job: Job, rows: Vec<WindowRows>, contr
     let (rows_out, batches) = builder.new_output();
     let (reports_out, reports) = builder.new_output();
     let mut rows_out = OutputBuilder::<_, Out>::from(rows_out);
-    let mut reports_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<WatermarkReport>>>::from(reports_out);
+    let mut reports_out =
+        OutputBuilder::<_, CapacityContainerBuilder<Vec<WatermarkReport>>>::from(reports_out);
     let activator = scope.activator_for(builder.operator_info().address);
     let times: Vec<_> = rows.iter().map(|rows| Arc::clone(&rows.time)).collect();
     builder.build(move |mut capabilities| {

@@ -67,19 +67,24 @@ impl Input {
     /// # Errors
     /// When folder or topic can't be read.
     pub fn shares(&self, threads: usize) -> anyhow::Result<Vec<Share>> {
-        (0..threads).map(|thread| self.share((thread as i32..PARTITIONS).step_by(threads).collect())).collect()
+        (0..threads)
+            .map(|thread| self.share((thread as i32..PARTITIONS).step_by(threads).collect()))
+            .collect()
     }
 
     fn share(&self, partitions: Vec<i32>) -> anyhow::Result<Share> {
         match self {
             Input::Archive(folder) => {
-                let mut files: Vec<PathBuf> =
-                    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+                let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
+                    .map(|entry| Ok(entry?.path()))
+                    .collect::<anyhow::Result<_>>()?;
                 files.sort_by(|a, b| b.cmp(a));
                 let of_partition = |partition: i32| {
                     let prefix = format!("part-{partition:05}-");
                     let named = |file: &&PathBuf| {
-                        file.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix))
+                        file.file_name()
+                            .and_then(|name| name.to_str())
+                            .is_some_and(|name| name.starts_with(&prefix))
                     };
                     files.iter().filter(named).cloned().collect()
                 };
@@ -148,7 +153,12 @@ fn take_archive(mut files: Vec<Vec<PathBuf>>, mut each: impl FnMut(Taken<'_>)) -
             };
             match batch {
                 Some(batch) => {
-                    batch.column(0).as_binary::<i32>().iter().flatten().for_each(|value| each(Taken::Value(partition, value)));
+                    batch
+                        .column(0)
+                        .as_binary::<i32>()
+                        .iter()
+                        .flatten()
+                        .for_each(|value| each(Taken::Value(partition, value)));
                 }
                 None => {
                     each(Taken::End(partition));
@@ -204,8 +214,9 @@ impl KafkaShare {
                 let end = self.partitions[index].2;
                 if message.offset < end {
                     // SAFETY: payload and length belong together; a null payload has the length 0.
-                    let value = (!message.payload.is_null())
-                        .then(|| unsafe { std::slice::from_raw_parts(message.payload.cast::<u8>(), message.len) });
+                    let value = (!message.payload.is_null()).then(|| unsafe {
+                        std::slice::from_raw_parts(message.payload.cast::<u8>(), message.len)
+                    });
                     each(Taken::Value(index, value.unwrap_or_default()));
                 }
                 if message.offset + 1 == end {

@@ -25,7 +25,11 @@ impl Output {
             none => {
                 let zstd = Compression::ZSTD(ZstdLevel::try_new(1)?);
                 let properties = WriterProperties::builder().set_compression(zstd).build();
-                none.insert(ArrowWriter::try_new(File::create(&self.path)?, batch.schema(), Some(properties))?)
+                none.insert(ArrowWriter::try_new(
+                    File::create(&self.path)?,
+                    batch.schema(),
+                    Some(properties),
+                )?)
             }
         };
         Ok(writer.write(batch)?)

@@ -101,9 +101,4 @@ impl SourceCounters {
     pub fn records_ahead(&self) -> Option<u64> {
         self.splits.iter().map(|gauge| gauge.split.records_ahead).sum()
     }
-
-    /// The split that holds the source's watermark back: the lowest one.
-    pub fn slowest(&self) -> Option<&SplitGauge> {
-        self.splits.iter().min_by_key(|gauge| gauge.watermark())
-    }
 }

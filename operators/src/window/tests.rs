@@ -22,7 +22,8 @@ const DAY: i64 = 24 * HOUR;
 const SHUFFLED_MAX: i64 = 40;
 
 fn floats() -> impl Strategy<Value = f64> {
-    let awkward = [0.0, -0.0, 0.1, 0.2, 1.0, -1.0, 1e16, -1e16, 5e-324, -5e-324, 1e300, -1e300, f64::MIN_POSITIVE];
+    let awkward =
+        [0.0, -0.0, 0.1, 0.2, 1.0, -1.0, 1e16, -1e16, 5e-324, -5e-324, 1e300, -1e300, f64::MIN_POSITIVE];
     prop_oneof![3 => select(awkward.to_vec()), 1 => any::<f64>().prop_filter("finite", |x| x.is_finite() && x.abs() < 1e305)]
 }
 
@@ -40,12 +41,20 @@ struct Draft {
 
 fn drafts(splits: usize) -> impl Strategy<Value = Vec<Draft>> {
     let names = select(vec!["", "a", "b", "c", "\u{6d41}", "\u{1f30a}\u{fe0f}"]).prop_map(str::to_owned);
-    let content = (weighted(0.8, names), weighted(0.8, -2..3i64), weighted(0.8, floats()), weighted(0.8, -3..4i64));
+    let content =
+        (weighted(0.8, names), weighted(0.8, -2..3i64), weighted(0.8, floats()), weighted(0.8, -3..4i64));
     // In units of the test's step; ties and distances of exactly a gap are common.
     let times = (prop_oneof![6 => 0..3i64, 1 => 5..40i64], prop_oneof![2 => Just(0), 1 => 0..=SHUFFLED_MAX]);
     let stamp = weighted(0.7, prop_oneof![9 => 0..100i64, 1 => -30..0i64]);
-    let draft = (0..splits, times, prop_oneof![4 => Just(1i64), 1 => 2..50i64], stamp, weighted(0.03, Just(())), content).prop_map(
-        |(split, (forward, behind), offset_gap, stamp_after, broken, content)| Draft {
+    let draft = (
+        0..splits,
+        times,
+        prop_oneof![4 => Just(1i64), 1 => 2..50i64],
+        stamp,
+        weighted(0.03, Just(())),
+        content,
+    )
+        .prop_map(|(split, (forward, behind), offset_gap, stamp_after, broken, content)| Draft {
             split,
             forward,
             behind,
@@ -53,8 +62,7 @@ fn drafts(splits: usize) -> impl Strategy<Value = Vec<Draft>> {
             stamp_after,
             sound: broken.is_none(),
             content,
-        },
-    );
+        });
     vec(draft, 0..120)
 }
 
@@ -77,7 +85,13 @@ fn events(drafts: Vec<Draft>, base: i64, unit: i64) -> Vec<Event> {
 fn conditions() -> impl Strategy<Value = Conditions> {
     let rows_max = prop_oneof![1 => Just(1usize), 2 => 2..20usize, 1 => Just(1000)];
     (1..=4usize, rows_max, 1..5usize, 1..30usize, any::<bool>()).prop_map(
-        |(workers, rows_max, ahead_ticks_max, burst, abreast)| Conditions { workers, rows_max, ahead_ticks_max, burst, abreast },
+        |(workers, rows_max, ahead_ticks_max, burst, abreast)| Conditions {
+            workers,
+            rows_max,
+            ahead_ticks_max,
+            burst,
+            abreast,
+        },
     )
 }
 
@@ -142,7 +156,7 @@ fn check(events: &[Event], job: &TestJob, conditions: &Conditions) -> Result<(),
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn tumbling_windows_are_the_models((events, job) in jobs(tumbling()), conditions in conditions()) {

@@ -16,7 +16,8 @@ use thalweg_query::Session;
 
 const DAYS: usize = 64;
 const ROWS_PER_DAY: usize = 31_250;
-const QUERIES: [&str; 6] = [
+const QUERIES: [&str; 7] = [
+    "select 1",
     "select count(*) from calls",
     "select provider, model, count(*), sum(cost_usd), avg(latency_ms) from calls group by provider, model",
     "select window_date, count(*), max(latency_ms) from calls group by window_date",

@@ -61,6 +61,9 @@ pub enum QueryError {
         /// What the writer said.
         detail: String,
     },
+    /// The system has no threads for the query.
+    #[error("can't start the query's threads: {0}; the limit on processes (ulimit -u) may be too low")]
+    Threads(std::io::Error),
     /// The result, or the prompt, can't be written.
     #[error("can't write: {0}")]
     Output(#[from] std::io::Error),

@@ -17,7 +17,7 @@
 //!
 //! # Where a query runs
 //!
-//! On a runtime of the session, whose threads have stacks of 64 MiB: DataFusion's planner recurses along the query, and is
+//! On a runtime of its own, whose threads have stacks of 64 MiB: DataFusion's planner recurses along the query, and is
 //! built here without the checks that would grow a stack on the way.
 
 mod args;

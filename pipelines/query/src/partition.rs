@@ -41,7 +41,8 @@ pub(crate) fn type_of<'a>(values: impl Iterator<Item = &'a str> + Clone) -> Data
     if values.clone().next().is_none() {
         return DataType::Utf8;
     }
-    let fits: [(fn(&str) -> bool, DataType); 4] = [
+    type Fits = fn(&str) -> bool;
+    let fits: [(Fits, DataType); 4] = [
         (is_date, DataType::Date32),
         // `007` is no number: it would come back as 7.
         (|text| text.parse::<i64>().is_ok_and(|number| number.to_string() == text), DataType::Int64),

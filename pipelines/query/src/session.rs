@@ -1,4 +1,4 @@
-//! A session: a folder, the runtime its queries run on, and the way to stop one.
+//! A session: a folder, the threads a query runs on, and the way to stop one.
 //!
 //! ```text
 //!   caller's thread                       runtime's threads (large stacks)
@@ -7,7 +7,7 @@
 //!   Interrupt::stop ───▶ the task is dropped at its next await
 //! ```
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +16,12 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::common::config::Dialect;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::{Builder, Runtime};
@@ -38,7 +41,6 @@ const BATCHES_AHEAD: usize = 2;
 pub struct Session {
     folder: PathBuf,
     context: SessionContext,
-    runtime: Runtime,
     interrupt: Interrupt,
 }
 
@@ -114,6 +116,37 @@ impl Drop for Running<'_> {
     }
 }
 
+/// The threads of one query. One that can't be stopped at once (a join that finds no row among billions) does not hold
+/// up the next, nor the program's end: its threads are left behind.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> Result<Threads, QueryError> {
+        let threads = Builder::new_multi_thread()
+            .thread_name("thalweg-sql")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build();
+        Ok(Threads(Some(threads.map_err(QueryError::Threads)?)))
+    }
+}
+
+impl Deref for Threads {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().expect("invariant: taken by drop alone")
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 enum Part {
     Schema(SchemaRef),
     Rows(RecordBatch),
@@ -134,13 +167,7 @@ impl Session {
         let state = SessionStateBuilder::new_with_default_features().with_config(config).build();
         let context = SessionContext::new_with_state(state.clone());
         context.register_catalog(CATALOG, Arc::new(OutputCatalog::new(folder.to_owned(), state)));
-        let runtime = Builder::new_multi_thread()
-            .thread_name("thalweg-sql")
-            .thread_stack_size(STACK_BYTES)
-            .enable_all()
-            .build()
-            .map_err(QueryError::Output)?;
-        Ok(Session { folder: folder.to_owned(), context, runtime, interrupt: Interrupt::default() })
+        Ok(Session { folder: folder.to_owned(), context, interrupt: Interrupt::default() })
     }
 
     /// The folder it was opened on.
@@ -167,8 +194,9 @@ impl Session {
     /// There is no such table, or its files can't be read.
     pub fn columns(&self, table: &str) -> Result<Vec<Column>, QueryError> {
         let (context, table) = (self.context.clone(), table.to_owned());
-        let task = self.runtime.spawn(async move { columns(&context, &table).await });
-        self.runtime.block_on(task).map_err(|error| QueryError::Sql(error.to_string()))?
+        let runtime = Threads::start()?;
+        let task = runtime.spawn(async move { columns(&context, &table).await });
+        runtime.block_on(task).map_err(|error| QueryError::Sql(error.to_string()))?
     }
 
     /// Words that queries may contain: the names of functions.
@@ -206,13 +234,13 @@ impl Session {
         visit: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<SchemaRef, QueryError> {
         let _running = self.interrupt.start();
+        let runtime = Threads::start()?;
         let (sender, mut parts) = mpsc::channel(BATCHES_AHEAD);
         // Not on this thread: its stack may be small.
-        let task =
-            self.runtime.spawn(answer(self.context.clone(), self.folder.clone(), sql.to_owned(), sender));
+        let task = runtime.spawn(answer(self.context.clone(), self.folder.clone(), sql.to_owned(), sender));
         let mut schema = None;
         let stopped = loop {
-            let part = self.runtime.block_on(async {
+            let part = runtime.block_on(async {
                 tokio::select! {
                     biased;
                     () = self.interrupt.0.stop.notified() => Err(QueryError::Interrupted),
@@ -235,7 +263,7 @@ impl Session {
                 task.abort();
                 result?;
             }
-            None => self.runtime.block_on(task).map_err(|error| QueryError::Sql(error.to_string()))??,
+            None => runtime.block_on(task).map_err(|error| QueryError::Sql(error.to_string()))??,
         }
         schema.ok_or_else(|| QueryError::Sql("the query gave no columns".to_owned()))
     }
@@ -258,7 +286,9 @@ async fn answer(
             let queries =
                 SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
             queries.verify_plan(&plan)?;
-            let mut stream = DataFrame::new(state, plan).execute_stream().await?;
+            let query = DataFrame::new(state, plan);
+            let tasks = Arc::new(query.task_ctx());
+            let mut stream = execute_stream(yielding(query.create_physical_plan().await?)?, tasks)?;
             let _ = sender.send(Part::Schema(stream.schema())).await;
             while let Some(batch) = stream.next().await {
                 if sender.send(Part::Rows(batch?)).await.is_err() {
@@ -271,6 +301,17 @@ async fn answer(
     let _ = sender.send(Part::Schema(rows.schema())).await;
     let _ = sender.send(Part::Rows(rows)).await;
     Ok(())
+}
+
+// A join can make rows for hours from one batch of its input, and would be deaf to a stop all the while.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+    let yields = |plan: Arc<dyn ExecutionPlan>| {
+        Ok(match plan.name().ends_with("JoinExec") {
+            true => Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>),
+            false => Transformed::no(plan),
+        })
+    };
+    Ok(plan.transform_up(yields)?.data)
 }
 
 fn tables(folder: &Path) -> Result<Vec<Table>, QueryError> {

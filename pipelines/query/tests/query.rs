@@ -311,6 +311,14 @@ fn a_query_can_be_left_and_stopped() {
         Ok(ControlFlow::Continue(()))
     });
     assert!(matches!(stopped, Err(QueryError::Interrupted)));
+    // Nor does a join that makes rows for ages from little input go on in secret, and keep the threads.
+    let join =
+        "select sum(a.value * b.value) from generate_series(1, 3000000) a, generate_series(1, 3000000) b";
+    let stopped = session.stream(&format!("select 1 union all {join}"), &mut |_| {
+        assert!(interrupt.stop());
+        Ok(ControlFlow::Continue(()))
+    });
+    assert!(matches!(stopped, Err(QueryError::Interrupted)));
     // The stop was for that query alone.
     check(&session, "select 1", &["1"]);
 }

@@ -66,7 +66,7 @@ order by min(events)",
 };
 
 const POPULATIONS: Chapter = Chapter {
-    title: "Training populations: where each stands, and how much it has gained in its last ten generations",
+    title: "Training populations: where each stands, and how much it has gained in its last hundred generations",
     sql: "\
 select last.population, last.generation, last.agents,
        round(last.score_p50, 3) as score_p50, round(last.score_p50 - earlier.score_p50, 3) as gained,
@@ -75,7 +75,7 @@ from population last
 join (select population, max(generation) as generation from population group by population) newest
   on newest.population = last.population and newest.generation = last.generation
 left join population earlier
-  on earlier.population = last.population and earlier.generation = last.generation - 10
+  on earlier.population = last.population and earlier.generation = last.generation - 100
 order by gained",
 };
 

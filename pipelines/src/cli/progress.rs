@@ -1,14 +1,13 @@
 //! How far a job is, while it runs: a bar on a terminal, a line every few seconds elsewhere; and what holds its watermark back.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thalweg_engine::watermark::{BEGINNING, END, EventTime};
-use thalweg_operators::source::{SourceCounters, SplitGauge};
+use thalweg_operators::source::{SourceCounters, SplitInfo};
 use thalweg_schemas::time::format_rfc3339;
 
 use super::table;
@@ -54,8 +53,7 @@ struct View {
     started: Instant,
     line_at: Instant,
     line_read: u64,
-    watermark: EventTime,
-    watermark_since: Instant,
+    standstill: Standstill,
 }
 
 impl View {
@@ -70,8 +68,7 @@ impl View {
             started: now,
             line_at: now,
             line_read: 0,
-            watermark: BEGINNING,
-            watermark_since: now,
+            standstill: Standstill::new(now),
         }
     }
 
@@ -97,7 +94,7 @@ impl View {
                     table::count(rate as u64),
                     table::count(late),
                     table::count(rejected),
-                    shown(self.watermark),
+                    shown(self.standstill.watermark),
                 );
                 (self.line_at, self.line_read) = (Instant::now(), read);
             }
@@ -114,15 +111,17 @@ impl View {
     }
 
     fn watch_watermark(&mut self) {
-        let slowest = self.status.sources.iter().filter_map(|source| Some((source, source.slowest()?)));
-        let Some((source, gauge)) = slowest.min_by_key(|(_, gauge)| gauge.watermark()) else { return };
-        let watermark = gauge.watermark();
-        if watermark != self.watermark {
-            (self.watermark, self.watermark_since) = (watermark, Instant::now());
-        } else if watermark != END && self.watermark_since.elapsed() >= STANDSTILL {
-            warn_of(source, gauge, self.watermark_since.elapsed());
-            // Said again when it has stood as long once more.
-            self.watermark_since = Instant::now();
+        let splits = self.status.sources.iter().flat_map(|source| {
+            source.splits().iter().map(|gauge| Held {
+                source: &source.name,
+                split: &gauge.split,
+                watermark: gauge.watermark(),
+            })
+        });
+        if let Some(lowest) = lowest(splits)
+            && let Some(stood) = self.standstill.look(lowest.watermark, Instant::now())
+        {
+            tracing::warn!("{}", lowest.complaint(stood));
         }
     }
 
@@ -133,15 +132,55 @@ impl View {
     }
 }
 
-fn warn_of(source: &Arc<SourceCounters>, gauge: &SplitGauge, stood: Duration) {
-    tracing::warn!(
-        "the watermark has stood at {} for {:.0} s: source {}, split {}/{} holds it back",
-        shown(gauge.watermark()),
-        stood.as_secs_f64(),
-        source.name,
-        gauge.split.topic,
-        gauge.split.partition,
-    );
+/// A split and where it holds the watermark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held<'a> {
+    source: &'a str,
+    split: &'a SplitInfo,
+    watermark: EventTime,
+}
+
+impl Held<'_> {
+    fn complaint(&self, stood: Duration) -> String {
+        format!(
+            "the watermark has stood at {} for {:.0} s: source {}, split {}/{} holds it back",
+            shown(self.watermark),
+            stood.as_secs_f64(),
+            self.source,
+            self.split.topic,
+            self.split.partition,
+        )
+    }
+}
+
+/// The split that holds back all others: the lowest one.
+fn lowest<'a>(splits: impl Iterator<Item = Held<'a>>) -> Option<Held<'a>> {
+    splits.min_by_key(|held| held.watermark)
+}
+
+/// How long the job's watermark has not moved.
+struct Standstill {
+    watermark: EventTime,
+    since: Instant,
+    told: Instant,
+}
+
+impl Standstill {
+    fn new(now: Instant) -> Self {
+        Standstill { watermark: BEGINNING, since: now, told: now }
+    }
+
+    /// For how long the watermark has stood, where that is worth a word: once in so long, and never at the end.
+    fn look(&mut self, watermark: EventTime, now: Instant) -> Option<Duration> {
+        if watermark != self.watermark {
+            *self = Standstill { watermark, since: now, told: now };
+        }
+        if watermark == END || now.duration_since(self.told) < STANDSTILL {
+            return None;
+        }
+        self.told = now;
+        Some(now.duration_since(self.since))
+    }
 }
 
 fn shown(watermark: EventTime) -> String {
@@ -164,4 +203,56 @@ fn bar(name: &str, ahead: Option<u64>) -> ProgressBar {
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.with_style(style).with_prefix(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: EventTime = 1_772_452_800_000_000;
+
+    fn split(topic: &str, partition: i32) -> SplitInfo {
+        SplitInfo { topic: topic.into(), partition, number: partition as u32, records_ahead: None }
+    }
+
+    #[test]
+    fn the_lowest_split_of_all_sources_is_the_one_that_is_named() {
+        let splits = [split("calls", 0), split("calls", 1), split("clicks", 0), split("clicks", 1)];
+        let lowest_of = |watermarks: [EventTime; 4]| {
+            let held = splits.iter().zip(watermarks).map(|(split, watermark)| {
+                let source = if &*split.topic == "calls" { "requests" } else { "interactions" };
+                Held { source, split, watermark }
+            });
+            lowest(held).map(|held| held.complaint(Duration::from_secs(10))).unwrap_or_default()
+        };
+        assert_eq!(
+            lowest_of([NOON + 3, END, NOON, NOON + 1]),
+            "the watermark has stood at 2026-03-02T12:00:00Z for 10 s: source interactions, split clicks/0 holds it back"
+        );
+        assert!(
+            lowest_of([NOON, NOON - 1, NOON, END]).ends_with("source requests, split calls/1 holds it back")
+        );
+        // One that has read nothing yet holds back all.
+        assert_eq!(
+            lowest_of([NOON, NOON, NOON, BEGINNING]),
+            "the watermark has stood at the beginning for 10 s: source interactions, split clicks/1 holds it back"
+        );
+        assert_eq!(lowest([].into_iter()), None);
+    }
+
+    #[test]
+    fn a_standstill_is_told_once_in_so_long_and_not_at_the_end() {
+        let start = Instant::now();
+        let mut standstill = Standstill::new(start);
+        let mut look = |watermark, after_s| standstill.look(watermark, start + Duration::from_secs(after_s));
+        assert_eq!(look(BEGINNING, 9), None);
+        assert_eq!(look(BEGINNING, 11), Some(Duration::from_secs(11)));
+        assert_eq!(look(BEGINNING, 20), None, "said nine seconds ago");
+        assert_eq!(look(BEGINNING, 21), Some(Duration::from_secs(21)));
+        assert_eq!(look(NOON, 40), None, "it has moved");
+        assert_eq!(look(NOON, 49), None);
+        assert_eq!(look(NOON, 50), Some(Duration::from_secs(10)));
+        assert_eq!(look(END, 60), None);
+        assert_eq!(look(END, 600), None, "all is read");
+    }
 }

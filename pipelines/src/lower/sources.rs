@@ -8,7 +8,8 @@ use thalweg_engine::tick::TickLimits;
 use thalweg_kafka::{KafkaConfig, KafkaPlan, PlannedSplit, Position};
 use thalweg_operators::source::archive::{ArchiveConfig, ArchivePlan};
 use thalweg_operators::source::{
-    EventTimeConfig, MetadataColumn, SourceConfig, SourceCounters, SourceError, SplitInfo, SplitReader,
+    EventTimeConfig, MetadataColumn, ReadProgress, ReadRequest, Record, SourceConfig, SourceCounters,
+    SourceError, SplitInfo, SplitReader,
 };
 
 use crate::plan::{Connector, KafkaConnector, PlannedSource};
@@ -84,6 +85,23 @@ impl LoweredSource {
     /// Whether every split has an end.
     pub(crate) fn bounded(&self) -> bool {
         self.counters.records_ahead().is_some()
+    }
+}
+
+/// In place of a source that can't be opened: no splits, no records.
+pub(super) struct Nothing;
+
+impl SplitReader for Nothing {
+    fn splits(&self) -> &[SplitInfo] {
+        &[]
+    }
+
+    fn read(
+        &mut self,
+        _request: ReadRequest<'_>,
+        _each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<ReadProgress, SourceError> {
+        Ok(ReadProgress::default())
     }
 }
 

@@ -81,7 +81,11 @@ impl SplitReader for Records {
         &self.infos
     }
 
-    fn read(&mut self, request: ReadRequest<'_>, each: &mut dyn FnMut(Record<'_>)) -> Result<ReadProgress, SourceError> {
+    fn read(
+        &mut self,
+        request: ReadRequest<'_>,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<ReadProgress, SourceError> {
         let mut progress = ReadProgress::default();
         let mut order = request.order.to_vec();
         if !self.conditions.abreast {
@@ -89,12 +93,21 @@ impl SplitReader for Records {
         }
         for split in order {
             let records = &self.records[split];
-            let until = records.len().min(self.next[split] + self.conditions.burst.min(request.records_max - progress.records));
+            let until = records
+                .len()
+                .min(self.next[split] + self.conditions.burst.min(request.records_max - progress.records));
             for stored in &records[self.next[split]..until] {
                 progress.records += 1;
                 progress.bytes += stored.payload.as_ref().map_or(0, Vec::len);
                 let value = stored.payload.as_deref();
-                each(Record { split, offset: stored.offset, timestamp_us: stored.stamp, key: None, value, headers: &[] });
+                each(Record {
+                    split,
+                    offset: stored.offset,
+                    timestamp_us: stored.stamp,
+                    key: None,
+                    value,
+                    headers: &[],
+                });
             }
             self.next[split] = until;
             if until == records.len() && !self.said_ended[split] {
@@ -137,7 +150,11 @@ fn payload(event: &Event) -> Vec<u8> {
     let number = or_null(event.number.map(|number| number.to_string()));
     let float = or_null(event.float.map(|float| format!("{float:?}")));
     let cost = or_null(event.cost.map(|cost| format!("{cost}e-2")));
-    format!(r#"{{"time": {}, "name": {name}, "number": {number}, "float": {float}, "cost": {cost}}}"#, event.time).into_bytes()
+    format!(
+        r#"{{"time": {}, "name": {name}, "number": {number}, "float": {float}, "cost": {cost}}}"#,
+        event.time
+    )
+    .into_bytes()
 }
 
 const COST: FieldType = FieldType::Decimal { scale: 2 };
@@ -157,7 +174,11 @@ fn source_config(job: &TestJob, conditions: &Conditions) -> SourceConfig {
         fields: (0..fields.len()).collect(),
         schema: Arc::new(Schema { name: "event".into(), description: None, fields }),
         metadata: Vec::new(),
-        event_time: EventTimeConfig { field: Some(0), lateness_us: job.lateness, max_ahead_us: job.max_ahead },
+        event_time: EventTimeConfig {
+            field: Some(0),
+            lateness_us: job.lateness,
+            max_ahead_us: job.max_ahead,
+        },
         order: true,
         limits: TickLimits {
             rows_max: conditions.rows_max,
@@ -226,7 +247,12 @@ fn then_config(window: Window) -> WindowConfig {
 
 fn then_rows_of(batch: &RecordBatch) -> Result<Option<WindowRows>, JobError> {
     let column = |name: &str| -> ArrayRef { Arc::clone(&batch[name]) };
-    Ok(Some(WindowRows { keys: Vec::new(), inputs: vec![column("__agg_0")], time: column(TIME), order: None }))
+    Ok(Some(WindowRows {
+        keys: Vec::new(),
+        inputs: vec![column("__agg_0")],
+        time: column(TIME),
+        order: None,
+    }))
 }
 
 /// Runs a job over the events, which lie in their splits in the order given.
@@ -239,7 +265,8 @@ pub(super) fn run_job(events: &[Event], job: &TestJob, conditions: &Conditions) 
     let (first, second) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
     let shared: (Vec<Event>, TestJob, Conditions) = (events.to_vec(), job.clone(), conditions.clone());
     let (build_control, build_counters) = (control.clone(), Arc::clone(&counters));
-    let (build_windows, build_first, build_second) = (Arc::clone(&windows), Arc::clone(&first), Arc::clone(&second));
+    let (build_windows, build_first, build_second) =
+        (Arc::clone(&windows), Arc::clone(&first), Arc::clone(&second));
     run(&Cluster::Threads { workers: conditions.workers }, move |worker| {
         let (events, job, conditions) = &shared;
         let reader = Box::new(reader(events, job.splits, worker.index(), conditions));
@@ -256,9 +283,10 @@ pub(super) fn run_job(events: &[Event], job: &TestJob, conditions: &Conditions) 
             let streams = source(scope, source_config(job, conditions), reader, source_job);
             let reports = broadcast(scope, streams.reports);
             let with_number = job.with_number;
-            let rows = window(streams.rows, reports.clone(), window_config(job), window_job(), move |batch| {
-                rows_of(batch, with_number)
-            });
+            let rows =
+                window(streams.rows, reports.clone(), window_config(job), window_job(), move |batch| {
+                    rows_of(batch, with_number)
+                });
             gate.watch(kept(rows.clone(), control.clone(), Arc::clone(&build_first)));
             if let Some(then) = &job.then {
                 let rows = window(rows, reports, then_config(then.clone()), window_job(), then_rows_of);
@@ -307,7 +335,8 @@ fn outputs_of(batch: &RecordBatch, with_number: bool) -> Vec<Output> {
         set(column, row).then(|| column.as_string::<i32>().value(row).to_owned())
     };
     let list = |column: &ArrayRef, row: usize| {
-        set(column, row).then(|| column.as_list::<i32>().value(row).as_primitive::<Int64Type>().values().to_vec())
+        set(column, row)
+            .then(|| column.as_list::<i32>().value(row).as_primitive::<Int64Type>().values().to_vec())
     };
     let output = |row: usize| {
         assert_eq!(time(TIME, row), time("window_end", row) - 1, "a window's row lies just before its end");
@@ -334,6 +363,7 @@ fn outputs_of(batch: &RecordBatch, with_number: bool) -> Vec<Output> {
 fn then_of(batch: &RecordBatch) -> Vec<(i64, i64, i64, i64)> {
     let time = |name: &str, row: usize| batch[name].as_primitive::<TimestampMicrosecondType>().value(row);
     let agg = |name: &str, row: usize| batch[name].as_primitive::<Int64Type>().value(row);
-    let of_row = |row| (time("window_start", row), time("window_end", row), agg("__agg_0", row), agg("__agg_1", row));
+    let of_row =
+        |row| (time("window_start", row), time("window_end", row), agg("__agg_0", row), agg("__agg_1", row));
     (0..batch.num_rows()).map(of_row).collect()
 }

@@ -81,7 +81,11 @@ pub(super) fn ways(events: &[Event], lateness: i64, max_ahead: i64) -> Vec<Way> 
 }
 
 /// The windows of rows, as (start, end, rows).
-pub(super) fn windows<'a, T>(rows: &'a [T], time: impl Fn(&T) -> i64, window: &Window) -> Vec<(i64, i64, Vec<&'a T>)> {
+pub(super) fn windows<'a, T>(
+    rows: &'a [T],
+    time: impl Fn(&T) -> i64,
+    window: &Window,
+) -> Vec<(i64, i64, Vec<&'a T>)> {
     let mut sorted: Vec<&T> = rows.iter().collect();
     sorted.sort_by_key(|row| time(row));
     match window {
@@ -129,7 +133,11 @@ fn fixed_windows(time: i64, window: &Window, days: &mut Days) -> Vec<(i64, i64)>
         Window::Session { .. } => unreachable!("a session is not fixed"),
     };
     let newest = (time - offset).div_euclid(every) * every + offset;
-    (0..).map(|n| newest - n * every).take_while(|start| start + size > time).map(|start| (start, start + size)).collect()
+    (0..)
+        .map(|n| newest - n * every)
+        .take_while(|start| start + size > time)
+        .map(|start| (start, start + size))
+        .collect()
 }
 
 /// Starts of days, found by looking at a zone's clock minute by minute.
@@ -187,7 +195,8 @@ fn aggregate(key: Key, start: i64, end: i64, rows: &[&&Event]) -> Output {
     let mut kept: Vec<i64> = rows.iter().filter_map(|row| row.number).collect();
     kept.sort_unstable();
     kept.truncate(3);
-    let of_cost_max = rows.iter().filter(|row| row.cost.is_some()).max_by(|a, b| a.cost.cmp(&b.cost).then(by_place(a, b)));
+    let of_cost_max =
+        rows.iter().filter(|row| row.cost.is_some()).max_by(|a, b| a.cost.cmp(&b.cost).then(by_place(a, b)));
     Output {
         key,
         start,
@@ -219,7 +228,8 @@ fn bits(float: Option<f64>) -> Option<u64> {
 fn exact_sum(floats: &[f64]) -> f64 {
     let units = |x: f64| {
         let (bits, exponent) = (x.to_bits() & ((1 << 52) - 1), (x.to_bits() >> 52) & 0x7ff);
-        let magnitude = if exponent == 0 { BigInt::from(bits) } else { BigInt::from(bits | 1 << 52) << (exponent - 1) };
+        let magnitude =
+            if exponent == 0 { BigInt::from(bits) } else { BigInt::from(bits | 1 << 52) << (exponent - 1) };
         if x.is_sign_negative() { -magnitude } else { magnitude }
     };
     let sum: BigInt = floats.iter().map(|x| units(*x)).sum();
