@@ -110,7 +110,8 @@ impl ContainerBytes for Batches {
         for _ in 0..word(0) {
             let length = word(at);
             let stream = &bytes[at + 8..at + 8 + length];
-            let reader = StreamReader::try_new(stream, None).expect("invariant: a peer sends whole IPC streams");
+            let reader =
+                StreamReader::try_new(stream, None).expect("invariant: a peer sends whole IPC streams");
             for batch in reader {
                 all.push(batch.expect("invariant: a peer sends whole IPC batches"));
             }
@@ -137,7 +138,8 @@ mod tests {
 
     fn batch(n: i32) -> RecordBatch {
         let ids: ArrayRef = Arc::new(Int32Array::from_iter((0..n).map(|i| (i % 3 != 0).then_some(i))));
-        let names: ArrayRef = Arc::new(StringArray::from_iter((0..n).map(|i| Some("ü".repeat(i as usize % 5)))));
+        let names: ArrayRef =
+            Arc::new(StringArray::from_iter((0..n).map(|i| Some("ü".repeat(i as usize % 5)))));
         let values: ArrayRef = Arc::new(Float64Array::from_iter_values((0..n).map(|i| f64::from(i) / 3.0)));
         RecordBatch::try_from_iter([("id", ids), ("name", names), ("value", values)]).unwrap()
     }

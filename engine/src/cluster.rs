@@ -45,7 +45,9 @@ pub enum ClusterError {
     #[error("can't start the workers: {0}; check that the addresses are reachable and their ports free")]
     Start(String),
     /// A worker panicked: a bug.
-    #[error("a worker panicked: {0}; this is a bug in Thalweg, please report it with the pipeline and this message")]
+    #[error(
+        "a worker panicked: {0}; this is a bug in Thalweg, please report it with the pipeline and this message"
+    )]
     Panicked(String),
 }
 

@@ -118,8 +118,11 @@ mod tests {
     fn batch(rows: std::ops::Range<i64>) -> RecordBatch {
         let hashes: ArrayRef =
             Arc::new(UInt64Array::from_iter_values(rows.clone().map(|i| hash_key(&(i / 3).to_le_bytes()))));
-        RecordBatch::try_from_iter([(HASH, hashes), ("id", Arc::new(Int64Array::from_iter_values(rows)) as ArrayRef)])
-            .unwrap()
+        RecordBatch::try_from_iter([
+            (HASH, hashes),
+            ("id", Arc::new(Int64Array::from_iter_values(rows)) as ArrayRef),
+        ])
+        .unwrap()
     }
 
     // timely does not notice a wrong count, not even in a debug build: rows in must equal rows out.

@@ -79,7 +79,12 @@ pub struct JobWatermark {
 impl JobWatermark {
     /// For a job of `sources` sources on `workers` workers. Nothing has been reported: [`BEGINNING`].
     pub fn new(sources: usize, workers: usize) -> Self {
-        JobWatermark { newest: vec![None; sources * workers], workers, pending: BTreeMap::new(), current: BEGINNING }
+        JobWatermark {
+            newest: vec![None; sources * workers],
+            workers,
+            pending: BTreeMap::new(),
+            current: BEGINNING,
+        }
     }
 
     /// Takes in a report made at `tick`.
@@ -98,7 +103,8 @@ impl JobWatermark {
         };
         if !complete.is_empty() {
             for report in complete.into_values().flatten() {
-                self.newest[report.source as usize * self.workers + report.worker as usize] = Some(report.watermark);
+                self.newest[report.source as usize * self.workers + report.worker as usize] =
+                    Some(report.watermark);
             }
             self.current = self.newest.iter().map(|w| w.unwrap_or(BEGINNING)).min().unwrap_or(BEGINNING);
         }

@@ -53,8 +53,9 @@ fn main() -> Result<()> {
         headers: false,
     };
     let archive = archive.resolve()?;
-    let schema = Schema::from_yaml(SCHEMA, "call")
-        .map_err(|errors| anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+    let schema = Schema::from_yaml(SCHEMA, "call").map_err(|errors| {
+        anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })?;
     let calls = SourceConfig {
         name: "calls".to_owned(),
         number: 0,

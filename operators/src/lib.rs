@@ -4,7 +4,7 @@
 //! without the pipeline language: see `examples/`.
 
 pub mod aggregate;
-pub mod source;
-pub mod window;
 pub mod rows;
 pub mod sink;
+pub mod source;
+pub mod window;

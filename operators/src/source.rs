@@ -140,11 +140,12 @@ pub fn source<'scope>(
                 return;
             }
             let step = state.step();
-            let give = |output: &mut OutputBuilder<Tick, Out>, at: &Capability<Tick>, batch: Option<RecordBatch>| {
-                if let Some(batch) = batch {
-                    output.activate().session(at).give_container(&mut Batches::one(batch));
-                }
-            };
+            let give =
+                |output: &mut OutputBuilder<Tick, Out>, at: &Capability<Tick>, batch: Option<RecordBatch>| {
+                    if let Some(batch) = batch {
+                        output.activate().session(at).give_container(&mut Batches::one(batch));
+                    }
+                };
             give(&mut rows_out, &capabilities[0], step.rows);
             give(&mut late_out, &capabilities[1], step.late);
             give(&mut rejected_out, &capabilities[2], step.rejected);
@@ -267,7 +268,8 @@ impl SourceState {
         let limits = self.config.limits;
         let full = self.tick_rows >= limits.rows_max
             || self.tick_bytes >= limits.bytes_max
-            || (self.tick_rows > 0 && (progress.records == 0 || self.tick_opened.elapsed() >= limits.age_max));
+            || (self.tick_rows > 0
+                && (progress.records == 0 || self.tick_opened.elapsed() >= limits.age_max));
         let mut step = Step {
             rows: self.columns.finish(&mut self.decoder)?,
             late: self.late.finish()?,
@@ -286,12 +288,17 @@ impl SourceState {
             // Nothing to say: don't hold back the ticks of those that have.
             step.next = Next::Tick(self.open_tick(self.job.clock.highest()));
         }
-        if progress.records > 0 { self.activator.activate() } else { self.activator.activate_after(IDLE) }
+        if progress.records > 0 {
+            self.activator.activate()
+        } else {
+            self.activator.activate_after(IDLE)
+        }
         Ok(step)
     }
 
     fn read_batch(&mut self) -> Result<ReadProgress, SourceError> {
-        let mut order: Vec<usize> = (0..self.splits.len()).filter(|split| !self.splits[*split].ended).collect();
+        let mut order: Vec<usize> =
+            (0..self.splits.len()).filter(|split| !self.splits[*split].ended).collect();
         order.sort_by_key(|split| self.splits[*split].highest);
         let request = ReadRequest {
             bytes_max: BATCH_BYTES_MAX.min(self.config.limits.bytes_max),
@@ -331,7 +338,9 @@ impl SourceState {
     fn watermark(&self, split: &SplitState) -> EventTime {
         match split {
             SplitState { ended: true, .. } => END,
-            SplitState { highest: Some(highest), .. } => highest.saturating_sub(self.config.event_time.lateness_us),
+            SplitState { highest: Some(highest), .. } => {
+                highest.saturating_sub(self.config.event_time.lateness_us)
+            }
             SplitState { highest: None, .. } => BEGINNING,
         }
     }

@@ -49,8 +49,8 @@ mod sessions;
 mod tests;
 
 pub use grid::Grid;
-pub use keys::is_key_type;
 use keys::KeyEncoder;
+pub use keys::is_key_type;
 use panes::Panes;
 use partial::Partial;
 use sessions::Sessions;
@@ -211,52 +211,53 @@ pub fn window<'scope>(
         // With one worker nothing crosses; sessions are mostly one row a key and tick, so there is nothing to gather.
         _ => None,
     };
-    let keyed = rows.unary_frontier::<Out, _, _, _>(Pipeline, &format!("{}: key", config.name), move |cap, _| {
-        let mut cap = Some(cap);
-        let mut partial = partial;
-        move |(input, frontier), output| {
-            let mut forward: Vec<(_, Batches)> = Vec::new();
-            input.for_each(|at, container| {
-                for batch in container.take() {
-                    let keyed = match rows_of(&batch) {
-                        Ok(Some(rows)) => encoder.encode(rows),
-                        Ok(None) => continue,
-                        Err(error) => Err(error),
-                    };
-                    let passed = keyed.and_then(|keyed| match &mut partial {
-                        Some(partial) => partial.absorb(keyed),
-                        None => Ok(Some(keyed)),
-                    });
-                    match passed {
-                        Ok(Some(keyed)) => {
-                            let at = at.retain_least(0).expect("invariant: a message has a tick");
-                            forward.push((at, Batches::one(keyed)));
+    let keyed =
+        rows.unary_frontier::<Out, _, _, _>(Pipeline, &format!("{}: key", config.name), move |cap, _| {
+            let mut cap = Some(cap);
+            let mut partial = partial;
+            move |(input, frontier), output| {
+                let mut forward: Vec<(_, Batches)> = Vec::new();
+                input.for_each(|at, container| {
+                    for batch in container.take() {
+                        let keyed = match rows_of(&batch) {
+                            Ok(Some(rows)) => encoder.encode(rows),
+                            Ok(None) => continue,
+                            Err(error) => Err(error),
+                        };
+                        let passed = keyed.and_then(|keyed| match &mut partial {
+                            Some(partial) => partial.absorb(keyed),
+                            None => Ok(Some(keyed)),
+                        });
+                        match passed {
+                            Ok(Some(keyed)) => {
+                                let at = at.retain_least(0).expect("invariant: a message has a tick");
+                                forward.push((at, Batches::one(keyed)));
+                            }
+                            Ok(None) => {}
+                            Err(error) => control.fail(error),
                         }
-                        Ok(None) => {}
-                        Err(error) => control.fail(error),
+                    }
+                });
+                for (at, mut container) in forward {
+                    output.session(&at).give_container(&mut container);
+                }
+                let next = frontier.frontier().first().copied();
+                let tick_done = cap.as_ref().is_some_and(|cap| next.is_none_or(|next| *cap.time() < next));
+                if tick_done {
+                    if let (Some(partial), Some(cap)) = (&mut partial, &cap) {
+                        match partial.flush() {
+                            Ok(Some(states)) => output.session(cap).give_container(&mut Batches::one(states)),
+                            Ok(None) => {}
+                            Err(error) => control.fail(error),
+                        }
+                    }
+                    match next {
+                        Some(next) => cap.iter_mut().for_each(|cap| cap.downgrade(&next)),
+                        None => cap = None,
                     }
                 }
-            });
-            for (at, mut container) in forward {
-                output.session(&at).give_container(&mut container);
             }
-            let next = frontier.frontier().first().copied();
-            let tick_done = cap.as_ref().is_some_and(|cap| next.is_none_or(|next| *cap.time() < next));
-            if tick_done {
-                if let (Some(partial), Some(cap)) = (&mut partial, &cap) {
-                    match partial.flush() {
-                        Ok(Some(states)) => output.session(cap).give_container(&mut Batches::one(states)),
-                        Ok(None) => {}
-                        Err(error) => control.fail(error),
-                    }
-                }
-                match next {
-                    Some(next) => cap.iter_mut().for_each(|cap| cap.downgrade(&next)),
-                    None => cap = None,
-                }
-            }
-        }
-    });
+        });
 
     let state = match &config.window {
         Window::Tumbling(_) | Window::Hopping { .. } => State::Panes(Panes::new(&config)),

@@ -69,8 +69,7 @@ impl Sink for JsonLinesSink {
     fn write(&mut self, batch: RecordBatch) -> Result<(), SinkError> {
         let batch = super::parquet::visible(&batch);
         let mut lines = Vec::new();
-        let mut writer =
-            WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut lines);
+        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut lines);
         writer.write(&batch).and_then(|()| writer.finish()).map_err(|error| SinkError::Format {
             sink: self.name.clone(),
             format: "JSON lines",

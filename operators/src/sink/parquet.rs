@@ -131,10 +131,11 @@ impl ParquetSink {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(1 << 17))
             .build();
-        let written = ArrowWriter::try_new(&file, sorted.schema(), Some(properties)).and_then(|mut writer| {
-            writer.write(&sorted)?;
-            writer.close()
-        });
+        let written =
+            ArrowWriter::try_new(&file, sorted.schema(), Some(properties)).and_then(|mut writer| {
+                writer.write(&sorted)?;
+                writer.close()
+            });
         written.map_err(|error| self.format(error))?;
         let bytes = file.metadata().map_err(|error| self.io(&unfinished, error))?.len();
         fs::rename(&unfinished, &finished).map_err(|error| self.io(&finished, error))?;
@@ -148,7 +149,10 @@ impl ParquetSink {
         let all = concat_batches(batches[0].schema_ref(), batches).map_err(|error| self.format(error))?;
         let named = self.config.sort_by.iter().filter_map(|name| all.schema_ref().index_of(name).ok());
         let mut order: Vec<usize> = named.collect();
-        order.extend((0..all.num_columns()).filter(|at| !self.config.sort_by.contains(all.schema_ref().field(*at).name())));
+        order.extend(
+            (0..all.num_columns())
+                .filter(|at| !self.config.sort_by.contains(all.schema_ref().field(*at).name())),
+        );
         // Lists have no order of their own here; what stands before them orders all but equal rows.
         let columns: Vec<SortColumn> = order
             .into_iter()
@@ -214,7 +218,9 @@ fn hive_folder(column: &str, value: Option<&str>) -> String {
         Some(value) => value
             .bytes()
             .map(|byte| match byte {
-                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' | b'.' | b' ' => char::from(byte).to_string(),
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' | b'.' | b' ' => {
+                    char::from(byte).to_string()
+                }
                 _ => format!("%{byte:02X}"),
             })
             .collect(),
@@ -258,12 +264,16 @@ mod tests {
     }
 
     fn values(file: &Path) -> Vec<i64> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap().build().unwrap();
-        reader.flat_map(|batch| batch.unwrap()["value"].as_primitive::<Int64Type>().values().to_vec()).collect()
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap().build().unwrap();
+        reader
+            .flat_map(|batch| batch.unwrap()["value"].as_primitive::<Int64Type>().values().to_vec())
+            .collect()
     }
 
     fn files(folder: &Path) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files
     }

@@ -101,7 +101,9 @@ pub enum SourceError {
         source: std::io::Error,
     },
     /// An archive's file is not what an archive holds.
-    #[error("{path} is not an archive file: {detail}; an archive holds the columns partition, offset, timestamp, key, value, headers")]
+    #[error(
+        "{path} is not an archive file: {detail}; an archive holds the columns partition, offset, timestamp, key, value, headers"
+    )]
     NotAnArchive {
         /// The file or folder.
         path: String,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_engine::control::JobError;
@@ -38,7 +39,11 @@ pub(super) fn late(time: EventTime, watermark: EventTime) -> String {
 }
 
 pub(super) fn event_time_missing() -> Rejection {
-    Rejection { reason: Reason::EventTimeMissing, field: None, detail: "the row has no event time".to_owned() }
+    Rejection {
+        reason: Reason::EventTimeMissing,
+        field: None,
+        detail: "the row has no event time".to_owned(),
+    }
 }
 
 pub(super) fn event_time_ahead(time: EventTime, stamp: EventTime) -> Rejection {

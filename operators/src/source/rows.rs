@@ -57,9 +57,7 @@ impl MetadataColumn {
             Self::Offset => (DataType::Int64, false),
             Self::Timestamp => (timestamp_type(), true),
             Self::Key => (DataType::Binary, true),
-            Self::Headers => {
-                (DataType::List(header_item()), false)
-            }
+            Self::Headers => (DataType::List(header_item()), false),
         };
         Field::new(self.name(), data_type, nullable)
     }
@@ -81,7 +79,8 @@ pub(super) fn schema(config: &SourceConfig) -> SchemaRef {
     fields.extend(config.metadata.iter().map(|column| column.field()));
     fields.push(Field::new(TIME, timestamp_type(), false));
     if config.order {
-        fields.extend([Field::new(SPLIT, DataType::Int64, false), Field::new(OFFSET, DataType::Int64, false)]);
+        fields
+            .extend([Field::new(SPLIT, DataType::Int64, false), Field::new(OFFSET, DataType::Int64, false)]);
     }
     Arc::new(Schema::new(fields))
 }
@@ -140,7 +139,9 @@ impl RowColumns {
         for builder in &mut self.metadata {
             match builder {
                 MetadataBuilder::Topic(builder) => builder.append_value(&self.splits[record.split].topic),
-                MetadataBuilder::Partition(builder) => builder.append_value(self.splits[record.split].partition),
+                MetadataBuilder::Partition(builder) => {
+                    builder.append_value(self.splits[record.split].partition)
+                }
                 MetadataBuilder::Offset(builder) => builder.append_value(record.offset),
                 MetadataBuilder::Timestamp(builder) => builder.append_option(record.timestamp_us),
                 MetadataBuilder::Key(builder) => builder.append_option(record.key),

@@ -100,7 +100,11 @@ impl FiredBatch {
     }
 
     /// The results of windows, in the order given.
-    pub(super) fn build(&self, windows: &[Fired<'_>], accumulators: &Accumulators) -> Result<RecordBatch, JobError> {
+    pub(super) fn build(
+        &self,
+        windows: &[Fired<'_>],
+        accumulators: &Accumulators,
+    ) -> Result<RecordBatch, JobError> {
         let times = |of: fn(&Fired<'_>) -> EventTime| -> ArrayRef {
             let values = TimestampMicrosecondArray::from_iter_values(windows.iter().map(of));
             Arc::new(values.with_timezone(TIME_ZONE))

@@ -46,9 +46,9 @@ fn clamp(time: i128) -> EventTime {
 fn days_cell(time: EventTime, days: i64, offset_us: i64, zone: Tz) -> (EventTime, EventTime) {
     let start_of = |window: i64| start_of_day(window * days, offset_us, zone);
     // Outside the calendar (years beyond ±262,000) there are no days.
-    let Some(local) = DateTime::from_timestamp_micros(time)
-        .and_then(|utc| utc.with_timezone(&zone).naive_local().checked_sub_signed(Duration::microseconds(offset_us)))
-    else {
+    let Some(local) = DateTime::from_timestamp_micros(time).and_then(|utc| {
+        utc.with_timezone(&zone).naive_local().checked_sub_signed(Duration::microseconds(offset_us))
+    }) else {
         return if time < 0 { (i64::MIN, time + 1) } else { (time, i64::MAX) };
     };
     let day = local.date().signed_duration_since(NaiveDate::default()).num_days();
@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn cells_of_days_tile_time() {
-        for zone in [Tz::Europe__Berlin, Tz::America__Sao_Paulo, Tz::Pacific__Apia, Tz::Australia__Lord_Howe] {
+        for zone in [Tz::Europe__Berlin, Tz::America__Sao_Paulo, Tz::Pacific__Apia, Tz::Australia__Lord_Howe]
+        {
             for offset_us in [0, 6 * HOUR] {
                 let grid = Grid::Days { days: 1, offset_us, zone };
                 let mut time = at("2011-01-01T00:00:00Z");

@@ -46,7 +46,8 @@ impl Groups {
             }
             None => {
                 self.groups.push(group);
-                u32::try_from(self.groups.len() - 1).expect("invariant: fewer than 2^32 groups fit into memory")
+                u32::try_from(self.groups.len() - 1)
+                    .expect("invariant: fewer than 2^32 groups fit into memory")
             }
         };
         let groups = &self.groups;

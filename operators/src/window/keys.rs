@@ -39,7 +39,10 @@ impl KeyEncoder {
         ];
         let order = config.needs_order();
         if order {
-            fields.extend([Field::new(SPLIT, DataType::Int64, false), Field::new(OFFSET, DataType::Int64, false)]);
+            fields.extend([
+                Field::new(SPLIT, DataType::Int64, false),
+                Field::new(OFFSET, DataType::Int64, false),
+            ]);
         }
         fields.extend(
             config.inputs.iter().enumerate().map(|(i, t)| Field::new(format!("__in_{i}"), t.clone(), true)),
@@ -57,8 +60,7 @@ impl KeyEncoder {
             }
             None => BinaryArray::new(OffsetBuffer::new_zeroed(count), Vec::<u8>::new().into(), None),
         };
-        let hashes =
-            UInt64Array::from_iter_values((0..count).map(|row| hash_key(keys.value(row))));
+        let hashes = UInt64Array::from_iter_values((0..count).map(|row| hash_key(keys.value(row))));
         let mut columns: Vec<ArrayRef> = vec![Arc::new(hashes), Arc::new(keys), rows.time];
         if self.order {
             // A stream that came out of a window has no splits: its rows are told apart by time and value.

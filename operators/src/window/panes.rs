@@ -119,7 +119,11 @@ impl Panes {
     }
 
     /// Gives out every window that ends at or before `watermark`.
-    pub(super) fn fire(&mut self, watermark: EventTime, emit: &mut dyn FnMut(RecordBatch)) -> Result<(), JobError> {
+    pub(super) fn fire(
+        &mut self,
+        watermark: EventTime,
+        emit: &mut dyn FnMut(RecordBatch),
+    ) -> Result<(), JobError> {
         match self.window.clone() {
             Window::Tumbling(grid) => self.fire_tumbling(&grid, watermark, emit),
             Window::Hopping { size_us, every_us, offset_us } => {
@@ -180,9 +184,15 @@ impl Panes {
 
     // Merges the panes of one hopping window, key by key, into groups of its own in the pane "window". Such a pane's start can't
     // be a real pane's: it is taken from beyond the end of time.
-    fn fire_hop(&mut self, start: EventTime, end: EventTime, emit: &mut dyn FnMut(RecordBatch)) -> Result<(), JobError> {
+    fn fire_hop(
+        &mut self,
+        start: EventTime,
+        end: EventTime,
+        emit: &mut dyn FnMut(RecordBatch),
+    ) -> Result<(), JobError> {
         const MERGED: EventTime = EventTime::MAX;
-        let parts: Vec<u32> = self.open.range(start..end).flat_map(|(_, groups)| groups.iter().copied()).collect();
+        let parts: Vec<u32> =
+            self.open.range(start..end).flat_map(|(_, groups)| groups.iter().copied()).collect();
         let mut merged = Vec::new();
         for part in parts {
             let (hash, key) = (self.groups.key_hash(part), Key::from(self.groups.key(part)));

@@ -10,11 +10,11 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondT
 use thalweg_engine::control::JobError;
 use thalweg_engine::exchange::HASH;
 
+use super::WindowConfig;
 use super::fired::Accumulators;
 use super::groups::Groups;
 use super::keys::{KEY, KEY_AT, TIME_AT};
 use super::panes::PaneOf;
-use super::WindowConfig;
 
 /// The column that tells a batch of states from a batch of rows, in the place of event time: the pane's start.
 pub(super) const PANE: &str = "__pane";
@@ -44,7 +44,8 @@ impl Partial {
             Field::new(PANE, DataType::Int64, false),
         ];
         let states = accumulators.state_types();
-        fields.extend(states.into_iter().enumerate().map(|(i, t)| Field::new(format!("__state_{i}"), t, true)));
+        fields
+            .extend(states.into_iter().enumerate().map(|(i, t)| Field::new(format!("__state_{i}"), t, true)));
         Partial {
             pane_of: PaneOf::new(&config.window),
             groups: Groups::default(),

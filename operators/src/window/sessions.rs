@@ -116,7 +116,8 @@ impl Sessions {
         let mut at = head;
         while at != NONE {
             let session = &mut self.sessions[at as usize];
-            let reached = time > session.start.saturating_sub(self.gap) && time < session.last.saturating_add(self.gap);
+            let reached =
+                time > session.start.saturating_sub(self.gap) && time < session.last.saturating_add(self.gap);
             if reached {
                 if time >= session.start && time <= session.last {
                     return at;
@@ -143,7 +144,8 @@ impl Sessions {
         while other != NONE {
             let next = self.sessions[other as usize].next;
             let (a, b) = (&self.sessions[at as usize], &self.sessions[other as usize]);
-            let touches = b.start < a.last.saturating_add(self.gap) && a.start < b.last.saturating_add(self.gap);
+            let touches =
+                b.start < a.last.saturating_add(self.gap) && a.start < b.last.saturating_add(self.gap);
             if other != at && touches {
                 let (start, last) = (a.start.min(b.start), a.last.max(b.last));
                 self.sessions[at as usize].start = start;
@@ -176,7 +178,11 @@ impl Sessions {
     }
 
     /// Gives out every session that ends at or before `watermark`.
-    pub(super) fn fire(&mut self, watermark: EventTime, emit: &mut dyn FnMut(RecordBatch)) -> Result<(), JobError> {
+    pub(super) fn fire(
+        &mut self,
+        watermark: EventTime,
+        emit: &mut dyn FnMut(RecordBatch),
+    ) -> Result<(), JobError> {
         if let Some(max) = self.max {
             self.settle(watermark, max);
         }
@@ -221,7 +227,8 @@ impl Sessions {
             }
             for at in entry.remove() {
                 let hash = self.sessions[at as usize].hash;
-                if let Ok(entry) = self.waiting_at.find_entry(waiting_hash(hash, time), |other| *other == at) {
+                if let Ok(entry) = self.waiting_at.find_entry(waiting_hash(hash, time), |other| *other == at)
+                {
                     entry.remove();
                 }
                 let head = self.head(hash, &self.sessions[at as usize].key);
@@ -250,7 +257,8 @@ impl Sessions {
     fn newest(&self, head: u32) -> Option<u32> {
         let (mut at, mut newest) = (head, None);
         while at != NONE {
-            if newest.is_none_or(|n: u32| self.sessions[n as usize].start < self.sessions[at as usize].start) {
+            if newest.is_none_or(|n: u32| self.sessions[n as usize].start < self.sessions[at as usize].start)
+            {
                 newest = Some(at);
             }
             at = self.sessions[at as usize].next;
@@ -284,7 +292,8 @@ impl Sessions {
     // A slot for a session of one row, not yet in its key's list.
     fn open_slot(&mut self, hash: u64, key: &[u8], time: EventTime) -> u32 {
         self.open += 1;
-        let session = |generation| Session { hash, start: time, last: time, key: key.into(), next: NONE, generation };
+        let session =
+            |generation| Session { hash, start: time, last: time, key: key.into(), next: NONE, generation };
         match self.free.pop() {
             Some(at) => {
                 self.sessions[at as usize] = session(self.sessions[at as usize].generation);
@@ -292,7 +301,8 @@ impl Sessions {
             }
             None => {
                 self.sessions.push(session(0));
-                u32::try_from(self.sessions.len() - 1).expect("invariant: fewer than 2^32 sessions fit into memory")
+                u32::try_from(self.sessions.len() - 1)
+                    .expect("invariant: fewer than 2^32 sessions fit into memory")
             }
         }
     }

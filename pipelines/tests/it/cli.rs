@@ -226,14 +226,14 @@ steps:
   rows:
     from: calls
     select: [request_id, provider, model, latency_ms, { offset: _offset }]
-  per_hour:
+  per_day:
     from: calls
     window: { tumbling: 1d }
     select: { calls: count(*) }
 sinks:
   rows: { from: rows, parquet: { target_file_size: 64KiB } }
   shown: { from: rows, stdout: {} }
-  per_hour: { from: per_hour, parquet: {} }
+  per_day: { from: per_day, parquet: {} }
 "#;
 
 #[test]
@@ -308,7 +308,7 @@ fn an_interrupted_run_closes_its_files_and_ends_with_0() {
     for path in files(&folder.path().join("output")) {
         assert!(path.extension().is_some_and(|of| of == "parquet"), "{} is not closed", path.display());
         assert!(
-            !path.starts_with(folder.path().join("output/per_hour")),
+            !path.starts_with(folder.path().join("output/per_day")),
             "a window that is not over was written"
         );
     }

@@ -64,12 +64,16 @@ sinks:
   raw: { from: events, parquet: { target_file_size: 64KiB } }
 "#;
 
-/// What DuckDB and DataFusion are asked alike. `{us}` becomes their way from a timestamp to microseconds.
-const QUESTION: &str = "select cast(window_date as varchar) as d, region, count(*) as n, \
-    cast(sum(events) as bigint) as events, sum(amount) as amount, cast(max(mass) as varchar) as mass, \
-    cast(sum(cost) as varchar) as cost, min(ratio) as ratio, bool_and(seen) as seen, count(kind) as kinds, \
-    {us}(min(window_start)) as first_us, {us}(max(last_at)) as last_us, max(kind) as kind \
-    from per_kind group by 1, 2 order by 1, 2 nulls last";
+/// What DuckDB and DataFusion are asked alike, but for their ways from a timestamp to microseconds.
+fn question(us: fn(&str) -> String) -> String {
+    let (first, last) = (us("min(window_start)"), us("max(last_at)"));
+    format!(
+        "select cast(window_date as varchar) as d, region, count(*) as n, cast(sum(events) as bigint) as events, \
+         sum(amount) as amount, cast(max(mass) as varchar) as mass, cast(sum(cost) as varchar) as cost, \
+         min(ratio) as ratio, bool_and(seen) as seen, count(kind) as kinds, {first} as first_us, {last} as last_us, \
+         max(kind) as kind from per_kind group by 1, 2 order by 1, 2 nulls last"
+    )
+}
 
 /// Prints the types of `per_kind`'s columns, the answer to the question, and what `raw` holds, as JSON.
 const PYTHON: &str = r#"
@@ -124,7 +128,7 @@ fn duckdb(output: &Path) -> Json {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace's folder");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let python = root.join(target).join("python/bin/python");
-    let question = QUESTION.replace("{us}", "epoch_us");
+    let question = question(|timestamp| format!("epoch_us({timestamp})"));
     let ran = Command::new(&python).arg("-c").arg(PYTHON).arg(output).arg(question).output();
     let ran = ran.unwrap_or_else(|error| {
         panic!("{} does not start ({error}); run scripts/setup.sh test", python.display())
@@ -173,13 +177,7 @@ fn datafusion_and_duckdb_read_what_a_job_wrote() {
     let counts = write_archive(folder.path(), EVENTS);
     let summary = job(&plan(PIPELINE, folder.path()), &RunOptions::new(3, &output));
 
-    let answers = query(
-        &output,
-        &QUESTION
-            .replace("{us}", "")
-            .replace("(min(window_start))", "cast(min(window_start) as bigint)")
-            .replace("(max(last_at))", "cast(max(last_at) as bigint)"),
-    );
+    let answers = query(&output, &question(|timestamp| format!("cast({timestamp} as bigint)")));
     assert_eq!(answers.len(), 10, "two days of five regions");
     for row in &answers {
         let region = row["region"].as_str().map(str::to_owned);

@@ -122,8 +122,9 @@ fn outage_shows(config: &TelemetryConfig, output: &Path) {
 
     // Minute by minute, of those with enough calls to tell.
     let minutes = format!(
-        "select concat(provider, '/', model) as target from (select *, row_number() over (partition by window_start \
-         order by error_rate desc) as place from provider_health.provider_health where requests >= 20 and {within}) where place = 1"
+        "select concat(provider, '/', model) as target from (select *, row_number() over \
+         (partition by window_start order by error_rate desc) as place from provider_health.provider_health \
+         where requests >= 20 and {within}) where place = 1"
     );
     let worst = query(output, &minutes);
     let right = worst.iter().filter(|row| row["target"] == outage.target.as_str()).count();
