@@ -24,7 +24,7 @@ const SESSIONS_BYTES_MAX: f64 = 700e6;
 
 /// What to measure, and how often.
 #[derive(Debug, Clone, clap::Args)]
-pub struct AllArgs {
+pub(crate) struct AllArgs {
     /// How many events.
     #[arg(long, default_value_t = EVENTS)]
     events: u64,
@@ -43,7 +43,7 @@ pub struct AllArgs {
 ///
 /// # Errors
 /// When something can't be run, or a job's result is wrong.
-pub fn run(arguments: &AllArgs) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &AllArgs) -> anyhow::Result<()> {
     let data = Data::new(&folder()?, arguments.events);
     let mut bench =
         Bench { data, runs: arguments.runs.max(1), report: Report::new(arguments.events, arguments.runs) };

@@ -37,7 +37,7 @@ const J2: &str = "
 ///
 /// # Errors
 /// When the decoded events can't be read or the result not be written.
-pub fn run(job: Job, data: &Data, threads: usize, output: &Path) -> anyhow::Result<(u64, f64)> {
+pub(crate) fn run(job: Job, data: &Data, threads: usize, output: &Path) -> anyhow::Result<(u64, f64)> {
     let sql = match job {
         Job::J1 => J1,
         Job::J2 => J2,

@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// What a result amounts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Windows.
     pub windows: u64,
     /// Events in them.
@@ -23,7 +23,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When a file can't be read.
-pub fn read(folder: &Path) -> anyhow::Result<Outcome> {
+pub(crate) fn read(folder: &Path) -> anyhow::Result<Outcome> {
     let (mut windows, mut requests, mut dollars) = (0, 0, 0.0);
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

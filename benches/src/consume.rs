@@ -8,7 +8,7 @@ use crate::reference::{Input, Share, Taken};
 ///
 /// # Errors
 /// When they can't be read.
-pub fn run(input: &Input, threads: usize) -> anyhow::Result<(u64, f64)> {
+pub(crate) fn run(input: &Input, threads: usize) -> anyhow::Result<(u64, f64)> {
     let shares = input.shares(threads)?;
     let started = Instant::now();
     let rows = std::thread::scope(|scope| {

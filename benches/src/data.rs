@@ -23,45 +23,45 @@ use thalweg_schemas::{Decoder, Field, FieldType, Format, Schema, TimestampEncodi
 use thalweg_telemetry::{BenchConfig, write_bench_archive};
 
 /// Events of a whole run.
-pub const EVENTS: u64 = 5_000_000;
+pub(crate) const EVENTS: u64 = 5_000_000;
 /// The topic's name, and that of the archive's folder.
-pub const TOPIC: &str = "provider-requests";
+pub(crate) const TOPIC: &str = "provider-requests";
 /// Partitions of the topic.
-pub const PARTITIONS: i32 = 8;
+pub(crate) const PARTITIONS: i32 = 8;
 /// How far events are out of order at most, microseconds.
-pub const LATENESS_US: i64 = 2_000_000;
+pub(crate) const LATENESS_US: i64 = 2_000_000;
 
 /// The events of one run, and where they lie.
 #[derive(Debug, Clone)]
-pub struct Data {
+pub(crate) struct Data {
     folder: PathBuf,
     config: BenchConfig,
 }
 
 impl Data {
     /// `events` events under `folder`. Nothing is made yet.
-    pub fn new(folder: &Path, events: u64) -> Data {
+    pub(crate) fn new(folder: &Path, events: u64) -> Data {
         let config = BenchConfig { events, partitions: PARTITIONS, ..BenchConfig::default() };
         Data { folder: folder.to_owned(), config }
     }
 
     /// How many events there are.
-    pub fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.config.events
     }
 
     /// The folder of the archives by topic.
-    pub fn archives(&self) -> PathBuf {
+    pub(crate) fn archives(&self) -> PathBuf {
         self.folder.join("archives")
     }
 
     /// The folder of the topic's archive.
-    pub fn archive(&self) -> PathBuf {
+    pub(crate) fn archive(&self) -> PathBuf {
         self.archives().join(TOPIC)
     }
 
     /// The folder of the decoded events.
-    pub fn typed(&self) -> PathBuf {
+    pub(crate) fn typed(&self) -> PathBuf {
         self.folder.join("typed")
     }
 
@@ -69,7 +69,7 @@ impl Data {
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn make_archive(&self) -> anyhow::Result<()> {
+    pub(crate) fn make_archive(&self) -> anyhow::Result<()> {
         let made = write_bench_archive(&self.config, &self.archives(), &|_| {})?;
         if !made.reused && self.typed().exists() {
             std::fs::remove_dir_all(self.typed())?;
@@ -81,7 +81,7 @@ impl Data {
     ///
     /// # Errors
     /// When the archive can't be read or a file can't be written.
-    pub fn make_typed(&self) -> anyhow::Result<()> {
+    pub(crate) fn make_typed(&self) -> anyhow::Result<()> {
         let folder = self.typed();
         if folder.exists() {
             return Ok(());
@@ -120,7 +120,7 @@ impl Data {
     ///
     /// # Errors
     /// When the brokers can't be written to.
-    pub fn make_topic(&self, brokers: &str, topic: &str) -> anyhow::Result<()> {
+    pub(crate) fn make_topic(&self, brokers: &str, topic: &str) -> anyhow::Result<()> {
         create_topic(
             brokers,
             topic,
@@ -145,7 +145,7 @@ impl Data {
     ///
     /// # Errors
     /// When the archive can't be read.
-    pub fn payloads(&self, records: usize) -> anyhow::Result<Vec<Vec<u8>>> {
+    pub(crate) fn payloads(&self, records: usize) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut payloads = Vec::with_capacity(records);
         let mut reader = self.reader()?;
         let mut order: Vec<usize> = (0..reader.splits().len()).collect();
@@ -199,7 +199,7 @@ fn request(order: &[usize]) -> ReadRequest<'_> {
 }
 
 /// The events' schema, as the pipelines have it.
-pub fn call_schema() -> Schema {
+pub(crate) fn call_schema() -> Schema {
     let fields = vec![
         Field::new("request_id", FieldType::String).required(),
         Field::new("started_at", FieldType::Timestamp(TimestampEncoding::Millis)).required(),

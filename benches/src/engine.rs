@@ -13,7 +13,7 @@ use crate::reference::Job;
 ///
 /// # Errors
 /// When the pipeline is wrong or the job fails.
-pub fn run_job(
+pub(crate) fn run_job(
     job: Job,
     data: &Data,
     brokers: Option<&str>,

@@ -13,7 +13,7 @@ use crate::{batch, consume, engine, folder, reference};
 /// What runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum What {
+pub(crate) enum What {
     /// A pipeline, as `thalweg run` runs it.
     Thalweg,
     /// The hand-written program.
@@ -26,7 +26,7 @@ pub enum What {
 
 impl What {
     /// Its name on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             What::Thalweg => "thalweg",
             What::Reference => "reference",
@@ -38,7 +38,7 @@ impl What {
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
-pub struct MeasureArgs {
+pub(crate) struct MeasureArgs {
     /// What runs.
     pub what: What,
     /// Which job.
@@ -56,7 +56,7 @@ pub struct MeasureArgs {
 
 /// What it cost.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Events read.
     pub rows: u64,
     /// Seconds from the first to the end of the last output file; start of the process and topic resolution left out.
@@ -69,19 +69,19 @@ pub struct Measured {
 
 impl Measured {
     /// Events a second.
-    pub fn rows_per_second(&self) -> f64 {
+    pub(crate) fn rows_per_second(&self) -> f64 {
         self.rows as f64 / self.seconds
     }
 
     /// CPU seconds for a million events.
-    pub fn cpu_per_million(&self) -> f64 {
+    pub(crate) fn cpu_per_million(&self) -> f64 {
         self.cpu_seconds * 1e6 / self.rows as f64
     }
 }
 
 impl MeasureArgs {
     /// The folder that the result is written to.
-    pub fn output(&self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn output(&self) -> anyhow::Result<PathBuf> {
         Ok(folder()?.join("output").join(self.what.name()))
     }
 
@@ -89,7 +89,7 @@ impl MeasureArgs {
     ///
     /// # Errors
     /// When the child fails.
-    pub fn in_child(&self) -> anyhow::Result<Measured> {
+    pub(crate) fn in_child(&self) -> anyhow::Result<Measured> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["measure", self.what.name(), &self.job.name().to_lowercase()]);
         command.args(["--workers", &self.workers.to_string(), "--events", &self.events.to_string()]);
@@ -108,7 +108,7 @@ impl MeasureArgs {
 ///
 /// # Errors
 /// When its input can't be read or its output not be written.
-pub fn measure(arguments: &MeasureArgs) -> anyhow::Result<Measured> {
+pub(crate) fn measure(arguments: &MeasureArgs) -> anyhow::Result<Measured> {
     let MeasureArgs { what, job, workers, .. } = *arguments;
     let data = Data::new(&folder()?, arguments.events);
     let output = arguments.output()?;

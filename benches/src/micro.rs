@@ -14,7 +14,7 @@ const ROWS: usize = 1_500_000;
 
 /// One part's figure.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Part {
+pub(crate) struct Part {
     /// What was measured.
     pub name: String,
     /// Nanoseconds of one thread for one row or value.
@@ -33,7 +33,7 @@ impl Part {
     }
 
     /// Whether the mark is kept.
-    pub fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         self.mark.is_none_or(|mark| self.nanoseconds <= mark)
     }
 }
@@ -42,7 +42,7 @@ impl Part {
 ///
 /// # Errors
 /// When the archive can't be read or a dataflow fails.
-pub fn all(data: &Data, only: &str) -> anyhow::Result<Vec<Part>> {
+pub(crate) fn all(data: &Data, only: &str) -> anyhow::Result<Vec<Part>> {
     let wanted = |group: &str| group.starts_with(only);
     let mut parts = Vec::new();
     if wanted("decode") || wanted("window") {

@@ -17,14 +17,14 @@ mod input;
 mod output;
 mod sessions;
 
-pub use input::{Input, Share, Taken};
+pub(crate) use input::{Input, Share, Taken};
 
 use crate::data::LATENESS_US;
 
 /// The two jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Job {
+pub(crate) enum Job {
     /// A minute's calls by provider and model: eight aggregates, one of them a percentile.
     J1,
     /// Sessions by session id, five minutes apart: five aggregates.
@@ -33,7 +33,7 @@ pub enum Job {
 
 impl Job {
     /// Its short name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Job::J1 => "J1",
             Job::J2 => "J2",
@@ -45,7 +45,7 @@ impl Job {
 ///
 /// # Errors
 /// When the input can't be read or the output not be written.
-pub fn run(job: Job, input: &Input, threads: usize, output: &Path) -> anyhow::Result<(u64, f64)> {
+pub(crate) fn run(job: Job, input: &Input, threads: usize, output: &Path) -> anyhow::Result<(u64, f64)> {
     std::fs::create_dir_all(output)?;
     let shares = input.shares(threads)?;
     let started = Instant::now();

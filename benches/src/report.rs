@@ -11,7 +11,7 @@ use crate::reference::Job;
 
 /// Everything that a run found.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     machine: Machine,
     /// UTC, to the second.
     date: String,
@@ -36,7 +36,7 @@ struct Machine {
 
 /// One thing's figures: the run of median time.
 #[derive(Debug, Clone, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// What ran.
     pub what: What,
     /// Its job.
@@ -55,7 +55,7 @@ pub struct Figure {
 
 /// A bound, and whether it is kept.
 #[derive(Debug, Clone, Serialize)]
-pub struct Mark {
+pub(crate) struct Mark {
     unit: &'static str,
     bound: f64,
     found: f64,
@@ -65,12 +65,12 @@ pub struct Mark {
 
 impl Mark {
     /// A lower bound.
-    pub fn at_least(unit: &'static str, bound: f64, found: f64) -> Mark {
+    pub(crate) fn at_least(unit: &'static str, bound: f64, found: f64) -> Mark {
         Mark { unit, bound, found, at_least: true, passes: found >= bound }
     }
 
     /// An upper bound.
-    pub fn at_most(unit: &'static str, bound: f64, found: f64) -> Mark {
+    pub(crate) fn at_most(unit: &'static str, bound: f64, found: f64) -> Mark {
         Mark { unit, bound, found, at_least: false, passes: found <= bound }
     }
 
@@ -90,7 +90,7 @@ fn digits(number: f64) -> String {
 
 impl Report {
     /// An empty report of this machine, now.
-    pub fn new(events: u64, runs: usize) -> Report {
+    pub(crate) fn new(events: u64, runs: usize) -> Report {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let value = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -113,7 +113,7 @@ impl Report {
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn save(&self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn save(&self) -> anyhow::Result<PathBuf> {
         let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../bench-results"));
         std::fs::create_dir_all(&folder)?;
         let day = self.date.split('T').next().unwrap_or_default();
@@ -127,7 +127,7 @@ impl Report {
 ///
 /// # Errors
 /// When `out` can't be written to.
-pub fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+pub(crate) fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     let Machine { host, cpu, cores, memory_bytes, kernel, load } = &report.machine;
     writeln!(out, "{cpu}, {cores} cores, {} GB; Linux {kernel}; {host}; load {load}", memory_bytes >> 30)?;
     writeln!(out, "{}; {} events; medians of {} runs", report.date, report.events, report.runs)?;
@@ -182,7 +182,7 @@ pub fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When `out` can't be written to.
-pub fn parts(out: &mut impl Write, parts: &[Part]) -> std::io::Result<()> {
+pub(crate) fn parts(out: &mut impl Write, parts: &[Part]) -> std::io::Result<()> {
     writeln!(out, "{:36} {:>8} {:>13}   marks", "parts, one thread", "ns", "M/s and core")?;
     for part in parts {
         let mark =

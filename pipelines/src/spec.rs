@@ -78,7 +78,7 @@ pub fn read(text: &str, origin: &Path, env: Environment<'_>) -> (Option<Spec>, V
     let source = SourceText::new(origin, text);
     let mut root = match yaml::parse(&source) {
         Ok(root) => root,
-        Err(problem) => return (None, vec![problem]),
+        Err(problem) => return (None, vec![*problem]),
     };
     let mut problems = Vec::new();
     yaml::fill_in(&mut root, "", env, &source, &mut problems);

@@ -8,7 +8,7 @@ use crate::data::call_schema;
 const BATCH_ROWS: usize = 8192;
 
 /// Decodes payloads into all twelve columns, and into those of J1, the other fields being checked only.
-pub fn decode(payloads: &[Vec<u8>]) -> anyhow::Result<Vec<Part>> {
+pub(crate) fn decode(payloads: &[Vec<u8>]) -> anyhow::Result<Vec<Part>> {
     let schema = call_schema();
     let all: Vec<usize> = (0..schema.fields.len()).collect();
     let wanted = [

@@ -20,7 +20,7 @@ const WORKERS: usize = 2;
 
 /// Sends every row of each worker through the exchange: hash, two strings, six numbers. Nanoseconds of both workers for
 /// a row, the making of the batches left out.
-pub fn exchange() -> anyhow::Result<Vec<Part>> {
+pub(crate) fn exchange() -> anyhow::Result<Vec<Part>> {
     let (with, without) = (one_run(true)?, one_run(false)?);
     let each = |time| nanoseconds_each(time, WORKERS * BATCHES * BATCH_ROWS);
     let (with, without) = (each(with), each(without));

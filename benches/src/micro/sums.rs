@@ -15,7 +15,7 @@ const GROUPS: [u32; 3] = [1, 2_400, 200_000];
 const MARK: (u32, f64) = (2_400, 10.0);
 
 /// Sums of latencies and costs by random groups.
-pub fn sums() -> anyhow::Result<Vec<Part>> {
+pub(crate) fn sums() -> anyhow::Result<Vec<Part>> {
     // A multiplicative generator: plain, and the same everywhere.
     let random = |i: usize| (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
     let values: Vec<f64> = (0..VALUES).map(|i| (random(i) % 30_000_000) as f64 / 1000.0).collect();

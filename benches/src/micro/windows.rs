@@ -28,7 +28,7 @@ const MINUTE_US: i64 = 60_000_000;
 const RUNS: usize = 3;
 
 /// Keys, hashes, accumulators and firing; decoding and filters left out.
-pub fn windows(payloads: &[Vec<u8>]) -> anyhow::Result<Vec<Part>> {
+pub(crate) fn windows(payloads: &[Vec<u8>]) -> anyhow::Result<Vec<Part>> {
     let schema = call_schema();
     let all: Vec<usize> = (0..schema.fields.len()).collect();
     let arrow =

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Where the events are.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub(crate) enum Input {
     /// The folder of an archive, each partition in files of its own.
     Archive(PathBuf),
     /// A topic, from its beginning to where it ends now.
@@ -36,7 +36,7 @@ pub enum Input {
 }
 
 /// What a share hands over. Partitions are numbered within the share.
-pub enum Taken<'a> {
+pub(crate) enum Taken<'a> {
     /// A message's value.
     Value(usize, &'a [u8]),
     /// The end of a partition.
@@ -46,7 +46,7 @@ pub enum Taken<'a> {
 }
 
 /// A thread's partitions.
-pub enum Share {
+pub(crate) enum Share {
     /// Of each partition the files, the next one last.
     Archive(Vec<Vec<PathBuf>>),
     /// Assigned, and with the offsets before which to end.
@@ -54,7 +54,7 @@ pub enum Share {
 }
 
 /// A consumer of some partitions of a topic.
-pub struct KafkaShare {
+pub(crate) struct KafkaShare {
     consumer: BaseConsumer,
     topic: String,
     /// Partition, first offset, end.
@@ -66,7 +66,7 @@ impl Input {
     ///
     /// # Errors
     /// When folder or topic can't be read.
-    pub fn shares(&self, threads: usize) -> anyhow::Result<Vec<Share>> {
+    pub(crate) fn shares(&self, threads: usize) -> anyhow::Result<Vec<Share>> {
         (0..threads)
             .map(|thread| self.share((thread as i32..PARTITIONS).step_by(threads).collect()))
             .collect()
@@ -116,7 +116,7 @@ impl Input {
 
 impl Share {
     /// How many partitions it has.
-    pub fn partitions(&self) -> usize {
+    pub(crate) fn partitions(&self) -> usize {
         match self {
             Share::Archive(partitions) => partitions.len(),
             Share::Kafka(share) => share.partitions.len(),
@@ -127,7 +127,7 @@ impl Share {
     ///
     /// # Errors
     /// When they can't be read.
-    pub fn take(self, each: impl FnMut(Taken<'_>)) -> anyhow::Result<()> {
+    pub(crate) fn take(self, each: impl FnMut(Taken<'_>)) -> anyhow::Result<()> {
         match self {
             Share::Archive(partitions) => take_archive(partitions, each),
             Share::Kafka(share) => share.take(each),

@@ -63,9 +63,9 @@ struct Open {
 ///
 /// # Errors
 /// What keeps the file from being read: YAML's grammar, several documents, too deep or too large a tree.
-pub(super) fn parse(source: &SourceText) -> Result<Node, Problem> {
+pub(super) fn parse(source: &SourceText) -> Result<Node, Box<Problem>> {
     let fail = |at: Span, message: &str, hint: Option<&str>| {
-        source.problem(at, "", message.to_owned(), hint.map(str::to_owned))
+        Box::new(source.problem(at, "", message.to_owned(), hint.map(str::to_owned)))
     };
     let mut stack: Vec<Open> = Vec::new();
     let mut anchors: HashMap<usize, Node> = HashMap::new();
@@ -75,7 +75,8 @@ pub(super) fn parse(source: &SourceText) -> Result<Node, Problem> {
         let (event, span) = event.map_err(|error| {
             let marker = error.marker();
             let at = Span { line: marker.line(), column: marker.col() + 1, length: 1 };
-            source.problem(at, "", format!("not valid YAML: {}", error.info()), yaml_hint(source, at))
+            let message = format!("not valid YAML: {}", error.info());
+            Box::new(source.problem(at, "", message, yaml_hint(source, at)))
         })?;
         let at = place(source, span);
         nodes += 1;

@@ -187,12 +187,17 @@ steps:
     from: events
     window: { tumbling: 10s }
     by: [name]
-    select: { events: count(*), total: sum(float), p90: quantile(float, 0.9), first: first_value(number), numbers: count(distinct number) }
+    select:
+      events: count(*)
+      total: sum(float)
+      p90: quantile(float, 0.9)
+      first: first_value(number)
+      numbers: count(distinct number)
   hopping:
     from: events
     window: { hopping: 1m, every: 15s }
     by: [name]
-    select: { events: count(*), mean: avg(float), worst: arg_max(number, float) }
+    select: { events: count(*), mean: avg(float), worst: "arg_max(number, float)" }
   sessions:
     from: events
     window: { session: 700ms, max: 30s }
@@ -202,7 +207,7 @@ steps:
     from: [events, others]
     window: { tumbling: 1m }
     by: [number]
-    select: { events: count(*), total: sum(float), names: top_k(name, 3) }
+    select: { events: count(*), total: sum(float), names: "top_k(name, 3)" }
   trend:
     from: tumbling
     window: { tumbling: 1m }
@@ -326,7 +331,7 @@ fn an_idle_process_does_not_hold_up_a_busy_one() {
     writer.finish().expect("the archive");
     let mut processes = Processes::start(
         &Assignment {
-            pipeline: BUSY_AND_IDLE.replace(IDLE, &idle).replace("BROKERS", brokers),
+            pipeline: BUSY_AND_IDLE.replace("IDLE", &idle).replace("BROKERS", brokers),
             archives: folder.path().to_owned(),
             output: folder.path().join("output"),
             notes: folder.path().join("notes"),
