@@ -46,7 +46,8 @@ fn estimate(code: u16) -> f64 {
         let index = LOWEST as u64 + u64::from(bucket);
         let low = f64::from_bits(index << DROPPED_BITS);
         let high = f64::from_bits((index + 1) << DROPPED_BITS);
-        2.0 * low * (high / (low + high))
+        // Few bits and a bounded range: the product and the sum are exact, so the quotient is rounded once.
+        2.0 * low * high / (low + high)
     };
     match code {
         NEGATIVE_INFINITY => f64::NEG_INFINITY,
