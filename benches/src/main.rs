@@ -24,6 +24,8 @@ mod measure;
 mod micro;
 mod reference;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use measure::MeasureArgs;
 

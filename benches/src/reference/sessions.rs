@@ -1,12 +1,13 @@
 //! J2 by hand: sessions by session id.
 
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, Float64Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMillisecondBuilder,
 };
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use serde::Deserialize;
 
 use super::input::Share;
@@ -68,6 +69,42 @@ impl Session {
     }
 }
 
+/// A session id, held in the map itself: up to 23 bytes, which is all that this topic needs.
+#[derive(PartialEq, Eq)]
+struct Id {
+    length: u8,
+    bytes: [u8; Id::MAX],
+}
+
+impl Id {
+    const MAX: usize = 23;
+
+    fn new(id: &str) -> Option<Id> {
+        let mut bytes = [0; Id::MAX];
+        bytes.get_mut(..id.len())?.copy_from_slice(id.as_bytes());
+        Some(Id { length: id.len() as u8, bytes })
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        IdRef(self.text()).hash(state);
+    }
+}
+
+#[derive(Hash)]
+struct IdRef<'a>(&'a [u8]);
+
+impl Equivalent<Id> for IdRef<'_> {
+    fn equivalent(&self, id: &Id) -> bool {
+        self.0 == id.text()
+    }
+}
+
 /// The open sessions of an id: nearly always one.
 struct Open {
     session: Session,
@@ -112,8 +149,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn push(&mut self, id: &str, session: &Session) {
-        self.session_id.append_value(id);
+    fn push(&mut self, id: &Id, session: &Session) {
+        self.session_id.append_value(String::from_utf8_lossy(id.text()));
         self.start.append_value(session.start);
         self.end.append_value(session.last + GAP_MS);
         self.requests.append_value(session.requests);
@@ -153,7 +190,7 @@ pub(super) fn run(shares: Vec<Share>, output: &Path) -> anyhow::Result<u64> {
 
 fn sessions(share: Share, mut output: Output) -> anyhow::Result<u64> {
     let mut watermark = Watermark::new(share.partitions());
-    let mut open = HashMap::<Box<str>, Open>::new();
+    let mut open = HashMap::<Id, Open>::new();
     let mut columns = Columns::default();
     let (mut events, mut broken, mut next_sweep) = (0, 0, i64::MIN);
     let mut written = Ok(());
@@ -166,9 +203,12 @@ fn sessions(share: Share, mut output: Output) -> anyhow::Result<u64> {
             };
             watermark.see(partition, call.started_at);
             let session = Session::of(&call);
-            match open.get_mut(call.session_id) {
-                Some(of_id) => of_id.add(session),
-                None => drop(open.insert(call.session_id.into(), Open { session, others: Vec::new() })),
+            if let Some(of_id) = open.get_mut(&IdRef(call.session_id.as_bytes())) {
+                of_id.add(session);
+            } else if let Some(id) = Id::new(call.session_id) {
+                open.insert(id, Open { session, others: Vec::new() });
+            } else {
+                broken += 1;
             }
         }
         Taken::End(partition) => watermark.end(partition),
@@ -191,7 +231,7 @@ fn sessions(share: Share, mut output: Output) -> anyhow::Result<u64> {
 }
 
 fn sweep(
-    open: &mut HashMap<Box<str>, Open>,
+    open: &mut HashMap<Id, Open>,
     now: i64,
     columns: &mut Columns,
     output: &mut Output,

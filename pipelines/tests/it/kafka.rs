@@ -254,7 +254,8 @@ fn a_bounded_job_ends_where_the_topic_ended_when_it_began() {
 #[test]
 fn what_kafka_knows_of_a_record_is_in_its_columns_as_from_the_archive() {
     type Headers = &'static [(&'static str, Option<&'static [u8]>)];
-    const RECORDS: [(i32, Option<&[u8]>, Option<&[u8]>, Headers); 6] = [
+    type Sent = (i32, Option<&'static [u8]>, Option<&'static [u8]>, Headers);
+    const RECORDS: [Sent; 6] = [
         (
             0,
             Some(b"key"),

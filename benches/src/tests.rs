@@ -1,0 +1,28 @@
+//! What is compared must be equal: the reference and Thalweg find the same windows. Nothing is timed here.
+
+use crate::check;
+use crate::data::{Data, EVENTS};
+use crate::engine;
+use crate::reference::{self, Input, Job};
+
+#[test]
+fn the_reference_and_thalweg_find_the_same_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    // As dense as a whole run's events, so that sessions go on, end, and come back.
+    let data = Data::new(folder.path(), EVENTS / 100);
+    data.make_archive().unwrap();
+    for job in [Job::J1, Job::J2] {
+        let mut outcomes = Vec::new();
+        for workers in [1, 2] {
+            let by_hand = folder.path().join(format!("reference-{}-{workers}", job.name()));
+            let input = Input::Archive(data.archive());
+            assert_eq!(reference::run(job, &input, workers, &by_hand).unwrap().0, data.events());
+            outcomes.push(check::read(&by_hand).unwrap());
+            let thalweg = folder.path().join(format!("thalweg-{}-{workers}", job.name()));
+            engine::run_job(job, &data, None, workers, &thalweg).unwrap();
+            outcomes.push(check::read(&thalweg.join("result")).unwrap());
+        }
+        assert_eq!(outcomes[0].requests, data.events() as i64);
+        assert!(outcomes.windows(2).all(|two| two[0] == two[1]), "{}: {outcomes:?}", job.name());
+    }
+}
