@@ -24,6 +24,8 @@ use thalweg_telemetry::{BenchConfig, write_bench_archive};
 
 /// Events of a whole run.
 pub(crate) const EVENTS: u64 = 5_000_000;
+/// Events of a session, over all its visits.
+const EVENTS_PER_SESSION: u64 = 25;
 /// The topic's name, and that of the archive's folder.
 pub(crate) const TOPIC: &str = "provider-requests";
 /// Partitions of the topic.
@@ -41,7 +43,8 @@ pub(crate) struct Data {
 impl Data {
     /// `events` events under `folder`. Nothing is made yet.
     pub(crate) fn new(folder: &Path, events: u64) -> Data {
-        let config = BenchConfig { events, partitions: PARTITIONS, ..BenchConfig::default() };
+        let sessions = (events / EVENTS_PER_SESSION).max(1);
+        let config = BenchConfig { events, sessions, partitions: PARTITIONS, ..BenchConfig::default() };
         Data { folder: folder.to_owned(), config }
     }
 

@@ -83,7 +83,8 @@ pub enum Function {
     /// `regr_sxy(y, x)`: Σ(x − x̄)(y − ȳ).
     RegrSxy,
     /// The value of the nearest rank ⌈p · n⌉ among numbers taken as Float64, NaN the greatest, for a p in 0..=1, which counts to
-    /// nine decimals. Float64, off by at most 0.78 % where 2^−64 ≤ |x| < 2^64, and never outside of what was seen.
+    /// nine decimals. Float64; ranks 1 and n are exact, others off by at most 0.78 % where 2^−64 ≤ |x| < 2^64, never outside of what
+    /// was seen.
     Quantile(f64),
     /// The argument of the first row by (event time, split, offset), whether null or not.
     First,
