@@ -34,7 +34,9 @@ pub mod refused;
 mod rows;
 
 pub use counters::{SourceCounters, SplitGauge};
-pub use reader::{Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader};
+pub use reader::{
+    Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader, record_bytes,
+};
 pub use rows::MetadataColumn;
 
 use refused::RefusedRows;
@@ -307,6 +309,7 @@ impl SourceState {
             order: &order,
         };
         let SourceState { reader, splits, decoder, columns, late, rejected, config, .. } = self;
+        let time_field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
         let (mut accepted_rows, mut late_rows, mut rejected_rows) = (0, 0, 0);
         let progress = reader.read(request, &mut |record| {
             let split = &mut splits[record.split];
@@ -317,13 +320,14 @@ impl SourceState {
                     accepted_rows += 1;
                 }
                 Verdict::Late(detail) => {
-                    let field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
-                    late.push(&record, refused::LATE, field, &detail);
+                    late.push(&record, refused::LATE, time_field, &detail);
                     late_rows += 1;
                 }
                 Verdict::Rejected(rejection) => {
                     let Rejection { reason, field, detail } = rejection;
-                    rejected.push(&record, reason.as_str(), field.as_deref(), &detail);
+                    let about_time = matches!(reason, Reason::EventTimeMissing | Reason::EventTimeAhead);
+                    let field = field.as_deref().or(time_field.filter(|_| about_time));
+                    rejected.push(&record, reason.as_str(), field, &detail);
                     rejected_rows += 1;
                 }
             }

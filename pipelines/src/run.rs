@@ -79,8 +79,22 @@ pub enum RunError {
     /// The workers can't be started, or panicked.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// There is nobody to do the work, or too many.
+    #[error("a job can't run with {workers} workers; choose from 1 to 256")]
+    Workers {
+        /// Workers over all processes.
+        workers: usize,
+    },
+    /// A bounded piece of a topic is asked for, of which archives know nothing yet.
+    #[error(
+        "source {source_name} begins or ends at a timestamp or offset, but an archive is read as a whole; leave out start and end, or archive just that piece"
+    )]
+    ArchiveBounds {
+        /// The source.
+        source_name: String,
+    },
     /// An operator failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Failed(JobError),
 }
 
@@ -117,6 +131,15 @@ pub struct Status {
 /// # Errors
 /// A source that can't be opened; an output folder that holds rows already or can't be written to.
 pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Job, RunError> {
+    let workers = options.cluster.workers();
+    if !(1..=256).contains(&workers) {
+        return Err(RunError::Workers { workers });
+    }
+    for source in plan.sources.iter().filter(|_| options.archives.is_some()) {
+        if source.connector.is_bounded_by_place() {
+            return Err(RunError::ArchiveBounds { source_name: source.name.clone() });
+        }
+    }
     let sources = plan
         .sources
         .iter()

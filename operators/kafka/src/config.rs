@@ -101,6 +101,11 @@ const OURS: &[(&str, &str)] = &[
     ("metadata.broker.list", "the brokers have a setting of their own"),
     ("partition.assignment.strategy", "splits are dealt to the workers, not by a consumer group"),
 ];
+/// Why a property can't be set; `None`: it can, as far as is known without librdkafka.
+pub fn refused_property(name: &str) -> Option<&'static str> {
+    OURS.iter().find(|(ours, _)| *ours == name).map(|(_, why)| *why)
+}
+
 const OFFSETS: &str = "a job's offsets live in its checkpoints";
 
 /// Other names of the properties that have defaults here; librdkafka takes either.

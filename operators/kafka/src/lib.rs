@@ -31,7 +31,7 @@ mod reader;
 mod writer;
 
 pub use admin::{create_topic, delete_topic};
-pub use config::{KafkaConfig, Position};
+pub use config::{KafkaConfig, Position, refused_property};
 pub use error::KafkaError;
 pub use plan::{KafkaPlan, PlannedSplit};
 pub use reader::KafkaReader;

@@ -20,7 +20,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use thalweg_operators::source::reader::{
-    ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader,
+    ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader, record_bytes,
 };
 
 use crate::batch::{BATCH_RECORDS_MAX, Message, PartitionQueue, Wakeup};
@@ -327,10 +327,11 @@ impl Split {
     }
 }
 
-/// Returns the size of the payload.
+/// Returns its size.
 fn hand_over(message: &Message<'_>, split: usize, headers: bool, each: &mut dyn FnMut(Record<'_>)) -> usize {
     let value = message.value();
     let headers = if headers { message.headers() } else { Vec::new() };
+    let bytes = record_bytes(message.key(), value, &headers);
     each(Record {
         split,
         offset: message.offset(),
@@ -340,7 +341,7 @@ fn hand_over(message: &Message<'_>, split: usize, headers: bool, each: &mut dyn 
         value,
         headers: &headers,
     });
-    value.map_or(0, <[u8]>::len)
+    bytes
 }
 
 impl SplitReader for KafkaReader {

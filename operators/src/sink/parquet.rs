@@ -107,10 +107,13 @@ impl ParquetSink {
         buffer.batches.push(batch);
         buffer.bytes += bytes;
         self.buffered += bytes;
+        let full = self.buffered > self.config.buffer_bytes_max;
+        let low = if full { self.config.buffer_bytes_max / 2 } else { usize::MAX };
         if buffer.bytes as f64 * self.shrinks_to >= self.config.file_bytes_target as f64 {
             self.publish(&folder)?;
         }
-        while self.buffered > self.config.buffer_bytes_max {
+        // Down to half, so that a full buffer of many partitions does not become a file a row.
+        while self.buffered > low {
             let largest = self.partitions.iter().max_by_key(|(_, buffer)| buffer.bytes);
             let Some(folder) = largest.map(|(folder, _)| folder.clone()) else { break };
             self.publish(&folder)?;
@@ -138,6 +141,10 @@ impl ParquetSink {
             });
         written.map_err(|error| self.format(error))?;
         let bytes = file.metadata().map_err(|error| self.io(&unfinished, error))?.len();
+        if finished.exists() {
+            // Another run writes into the same folder: its rows are not to be replaced.
+            return Err(self.io(&finished, std::io::ErrorKind::AlreadyExists.into()));
+        }
         fs::rename(&unfinished, &finished).map_err(|error| self.io(&finished, error))?;
         self.files += 1;
         self.shrinks_to = (bytes as f64 / buffer.bytes.max(1) as f64).clamp(0.01, 1.0);

@@ -77,7 +77,7 @@ impl SourceCounters {
         self.accepted() + self.late() + self.rejected()
     }
 
-    /// Payload bytes read.
+    /// Bytes read: keys, values and headers.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }

@@ -47,10 +47,17 @@ pub struct SplitInfo {
     pub records_ahead: Option<u64>,
 }
 
+/// What a record weighs: key, value and headers, bytes. All of them count, so that large keys can't slip past a limit.
+pub fn record_bytes(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) -> usize {
+    let of = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    let headers: usize = headers.iter().map(|(name, value)| name.len() + of(*value)).sum();
+    of(key) + of(value) + headers
+}
+
 /// How much to read, and from where first.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadRequest<'a> {
-    /// Stop after the record with which this many payload bytes are reached.
+    /// Stop after the record with which this many bytes are reached, as [`record_bytes`] counts them.
     pub bytes_max: usize,
     /// Stop after this many records.
     pub records_max: usize,
@@ -67,7 +74,7 @@ pub struct ReadRequest<'a> {
 pub struct ReadProgress {
     /// Records handed over.
     pub records: usize,
-    /// Their payload bytes.
+    /// Their bytes, as [`record_bytes`] counts them.
     pub bytes: usize,
     /// Splits that reached their end with this call: no record of theirs follows.
     pub ended: Vec<usize>,

@@ -1,7 +1,7 @@
 //! `thalweg run`: a pipeline, from its first record to its closing summary.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -10,6 +10,7 @@ use thalweg_engine::control::Control;
 
 use super::validate::Format;
 use super::{load, progress, table};
+use crate::plan::SinkKind;
 use crate::run::{self, RunOptions, Summary};
 
 /// Run a pipeline until its sources end, or until Ctrl-C.
@@ -44,7 +45,6 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let Some(plan) = load::load_or_report(&args.pipeline)? else { return Ok(ExitCode::from(2)) };
     let workers = args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    anyhow::ensure!((1..=256).contains(&workers), "--workers is {workers}; choose from 1 to 256");
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from("output").join(&plan.name));
     let options = RunOptions {
         overwrite: args.overwrite,
@@ -60,7 +60,11 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let summary = summary?;
     match args.format {
         Format::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&summary)?)?,
-        Format::Text => print(&plan.name, &summary, &output)?,
+        // Standard output is the rows' where a sink writes there.
+        Format::Text if plan.sinks.iter().any(|sink| sink.kind == SinkKind::Stdout) => {
+            print(&mut std::io::stderr().lock(), &plan.name, &summary, &output)?;
+        }
+        Format::Text => print(&mut std::io::stdout().lock(), &plan.name, &summary, &output)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -77,8 +81,7 @@ pub(super) fn stop_on_signal(control: Control) -> Result<()> {
     Ok(())
 }
 
-fn print(name: &str, summary: &Summary, output: &std::path::Path) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path) -> Result<()> {
     let ended = if summary.stopped { "stopped" } else { "done" };
     writeln!(
         out,
@@ -97,7 +100,7 @@ fn print(name: &str, summary: &Summary, output: &std::path::Path) -> Result<()> 
     if summary.windows_open > 0 {
         writeln!(
             out,
-            "{} windows were still open and are not written; run again from the start to complete them",
+            "{} keys had open windows, which are not written; run again from the start to complete them",
             table::count(summary.windows_open)
         )?;
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::common::cast::as_boolean_array;
@@ -82,6 +83,17 @@ pub enum Connector {
     },
 }
 
+impl Connector {
+    /// Whether it begins or ends at a timestamp or at offsets.
+    pub fn is_bounded_by_place(&self) -> bool {
+        let place = |position: &Position| matches!(position, Position::Timestamp(_) | Position::Offsets(_));
+        match self {
+            Connector::Kafka(kafka) => place(&kafka.start) || kafka.end.as_ref().is_some_and(place),
+            Connector::Archive { .. } => false,
+        }
+    }
+}
+
 /// Topics of a Kafka cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaConnector {
@@ -106,7 +118,7 @@ pub enum Position {
     Latest,
     /// The first record at or after it, microseconds since the epoch.
     Timestamp(i64),
-    /// Offsets by topic and partition. A partition that is not named begins at its oldest record, and ends at its end.
+    /// Offsets by topic and partition: every partition of the topics, and no other.
     Offsets(Vec<(String, Vec<(i32, i64)>)>),
 }
 
@@ -234,7 +246,7 @@ impl NamedExpr {
     /// # Errors
     /// A value that the expression can't take: a division by zero, a failed cast.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
-        self.expr.evaluate(batch)?.into_array(batch.num_rows())
+        evaluate(&self.expr, batch)
     }
 
     /// The column.
@@ -258,8 +270,22 @@ impl Predicate {
     /// # Errors
     /// As [`NamedExpr::evaluate`].
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, DataFusionError> {
-        let values = self.expr.evaluate(batch)?.into_array(batch.num_rows())?;
-        Ok(as_boolean_array(&values)?.clone())
+        Ok(as_boolean_array(&evaluate(&self.expr, batch)?)?.clone())
+    }
+}
+
+// Whether an expression fails may not depend on which rows share a batch: DataFusion leaves out the right side of an `and` only
+// where enough of the batch decides so. A batch that fails is therefore halved, down to single rows, on which `and`, `or` and
+// `case` always leave out what does not matter; what fails then fails by itself.
+fn evaluate(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
+    let rows = batch.num_rows();
+    match expr.evaluate(batch).and_then(|values| values.into_array(rows)) {
+        Err(_) if rows > 1 => {
+            let (first, second) = (batch.slice(0, rows / 2), batch.slice(rows / 2, rows - rows / 2));
+            let halves = [evaluate(expr, &first)?, evaluate(expr, &second)?];
+            Ok(concat(&[&halves[0], &halves[1]])?)
+        }
+        result => result,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
+use thalweg_kafka::refused_property;
 use thalweg_schemas::{Format, Schema};
 
 use super::check::{CheckedSource, Checker, Columns};
@@ -66,9 +67,10 @@ impl Checker<'_> {
             self.problem(at.at, &format!("{path}.end"), "the end is the beginning", Some(hint));
         }
         for (name, _) in &kafka.properties {
-            if let Some(hint) = reserved_property(name) {
+            if let Some(why) = refused_property(name) {
                 let path = format!("{path}.properties.{}", name.value);
-                self.problem(name.at, &path, "the engine sets this property itself", Some(hint.into()));
+                let message = format!("this property is not for a pipeline to set: {why}");
+                self.problem(name.at, &path, message, Some("leave it out".to_owned()));
             }
         }
         let properties =
@@ -240,14 +242,4 @@ impl Checker<'_> {
             }
         }
     }
-}
-
-/// Properties that the engine's promises depend on.
-fn reserved_property(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "bootstrap.servers" | "metadata.broker.list" => "write it as brokers",
-        "enable.auto.commit" | "enable.auto.offset.store" => "offsets are the engine's own; leave it out",
-        "auto.offset.reset" => "write start instead",
-        _ => return None,
-    })
 }

@@ -14,7 +14,7 @@ pub struct Summary {
     pub sources: Vec<SourceSummary>,
     /// Windows that fired, over all steps.
     pub windows_fired: u64,
-    /// Windows that were still open when the job was stopped, and were not written.
+    /// Keys (and, of hopping windows, panes) that had open windows when the job was stopped; these are not written.
     pub windows_open: u64,
     /// Of each sink; late and rejected rows last.
     pub sinks: Vec<SinkSummary>,

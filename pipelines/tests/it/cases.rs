@@ -40,7 +40,7 @@ cases! {
     arg_min_and_arg_max, bool_and_bits, count_distinct, days_berlin_autumn, days_berlin_from_six,
     days_berlin_spring, days_cairo_no_midnight, days_havana_two_midnights, empty_partition,
     expressions_over_aggregates, filter_and_compute, filters, first_and_last, float_sums_are_exact,
-    floats_special, groups_of_nulls, having_leaves_nothing, hopping_far_apart, hopping_offset,
+    floats_special, groups_of_nulls, guarded_division, having_leaves_nothing, hopping_far_apart, hopping_offset,
     hopping_out_of_order, hopping_over_sessions, hopping_overlap, hopping_uneven, hours_when_clocks_change,
     keys_computed, keys_nan_and_zeros, keys_null, keys_of_many_types, keys_unicode, keys_without_aggregates,
     late_and_rejected_of_two_sources, late_per_split, late_with_lateness, late_with_more_lateness,

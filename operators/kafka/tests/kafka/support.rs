@@ -127,7 +127,11 @@ pub(crate) fn read(reader: &mut KafkaReader, request: ReadRequest<'_>, rows: &mu
         })
         .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(progress.records, rows.len() - before);
-    let bytes: usize = rows[before..].iter().filter_map(|row| row.value.as_ref()).map(Vec::len).sum();
+    let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    let headers =
+        |row: &Row| row.headers.iter().map(|(name, value)| name.len() + length(value)).sum::<usize>();
+    let bytes: usize =
+        rows[before..].iter().map(|row| length(&row.key) + length(&row.value) + headers(row)).sum();
     assert_eq!(progress.bytes, bytes);
     progress
 }

@@ -11,7 +11,9 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use super::columns::Columns;
 use super::inspect::ArchiveFile;
 use super::{Part, damaged, not_an_archive, unreadable};
-use crate::source::reader::{Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader};
+use crate::source::reader::{
+    Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader, record_bytes,
+};
 
 /// Most rows decoded at once; fewer where values are large.
 const BATCH_ROWS_MAX: usize = 8192;
@@ -226,7 +228,7 @@ impl Split {
             });
             self.rows_left = self.rows_left.saturating_sub(1);
             progress.records += 1;
-            progress.bytes += value.map_or(0, <[u8]>::len);
+            progress.bytes += record_bytes(key, value, &headers);
             if progress.records >= request.records_max || progress.bytes >= request.bytes_max {
                 break;
             }
