@@ -4,9 +4,9 @@
 //!   archive ─▶ source ─▶ window (a minute, by provider) ─▶ spikes (ours) ─▶ standard output, as JSON lines
 //! ```
 //!
-//! `cargo run -p thalweg-examples` writes a small archive to a temporary folder, reads it with two workers, and prints the minutes
-//! in which a provider was three times slower than in the minutes before. Everything that a pipeline in YAML becomes is built of
-//! the same parts.
+//! It writes a small archive to a temporary folder, reads it with two workers, and prints the minutes in which a provider was three
+//! times slower than in the minutes before; examples/README.md says how to run it. Everything that a pipeline in YAML becomes is
+//! built of the same parts.
 
 use std::collections::HashMap;
 use std::path::Path;
