@@ -1,17 +1,24 @@
 //! How a job is told to stop, and where its first error is kept.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Shared by a job's workers and whoever supervises them.
 ///
-/// A stop is asked for, never forced: sources stop reading and drop their capabilities, what was read flows to the sinks, and
-/// the dataflow ends.
+/// ```text
+///   stop ─▶ a last checkpoint is made and published ─▶ end ─▶ sources let go, the dataflow ends
+///   fail ─────────────────────────────────────────────▶ end    nothing more is published
+/// ```
 #[derive(Clone, Default)]
-pub struct Control {
-    stop: Arc<AtomicBool>,
+pub struct Control(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    stop: AtomicBool,
+    end: AtomicBool,
     // A mutex: an error is set once in a job's life, by whichever worker fails first.
-    error: Arc<Mutex<Option<JobError>>>,
+    error: Mutex<Option<JobError>>,
+    failed: AtomicBool,
 }
 
 /// What made a job fail: the operator's own error, kept whole.
@@ -23,30 +30,49 @@ impl Control {
         Self::default()
     }
 
-    /// Asks the sources to stop reading.
+    /// Asks the job to make a last checkpoint and end.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.0.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a stop was asked for, or the job failed.
-    pub fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+    /// Whether it was asked to stop.
+    pub fn stop_asked(&self) -> bool {
+        self.0.stop.load(Ordering::Relaxed)
     }
 
-    /// Records what failed and stops the job. The first error is kept: later ones are mostly its consequences.
+    /// Lets the sources go: they read nothing more.
+    pub fn end(&self) {
+        self.0.end.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the sources are to let go: the job is at its end, or failed.
+    pub fn ending(&self) -> bool {
+        self.0.end.load(Ordering::Relaxed)
+    }
+
+    fn error(&self) -> MutexGuard<'_, Option<JobError>> {
+        self.0.error.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Records what failed and ends the job. The first error is kept: later ones are mostly its consequences.
     pub fn fail(&self, error: impl Into<JobError>) {
-        let mut slot = self.error.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        slot.get_or_insert_with(|| error.into());
-        self.stop();
+        self.error().get_or_insert_with(|| error.into());
+        self.0.failed.store(true, Ordering::Relaxed);
+        self.end();
     }
 
-    /// Whether the job failed. Its sinks then publish nothing more.
+    /// Whether the job failed. Its sinks then write nothing more.
     pub fn failed(&self) -> bool {
-        self.error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some()
+        self.0.failed.load(Ordering::Relaxed)
+    }
+
+    /// Why it failed, in words, as long as nobody took the error.
+    pub fn reason(&self) -> Option<String> {
+        self.error().as_ref().map(|error| error.to_string())
     }
 
     /// Takes the error out, at the end of a job.
     pub fn take_error(&self) -> Option<JobError> {
-        self.error.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+        self.error().take()
     }
 }

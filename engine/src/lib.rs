@@ -16,9 +16,11 @@
 //! | [`tick`], [`gate`] | slices of reading; how far a source may run ahead |
 //! | [`watermark`] | how far event time is: reports of the sources, the job's minimum |
 //! | [`control`] | how a job is told to stop, and where its first error is kept |
+//! | [`checkpoint`] | durable cuts: state, offsets, staged files; the log of a job |
 //! | [`cluster`] | workers in threads and processes |
 
 pub mod batch;
+pub mod checkpoint;
 pub mod cluster;
 pub mod control;
 pub mod exchange;
@@ -28,6 +30,8 @@ pub mod tick;
 pub mod watermark;
 
 pub use batch::Batches;
+#[doc(hidden)]
+pub use fail;
 
 /// The timely timestamp: a slice of reading. Ticks move data along and mean nothing to results.
 pub type Tick = u64;

@@ -36,6 +36,21 @@ impl Default for TickLimits {
     }
 }
 
+/// The epoch of a tick: an epoch ends with the checkpoint of its number. See [`crate::checkpoint`].
+pub fn epoch_of(tick: Tick) -> u64 {
+    tick >> 32
+}
+
+/// The first tick of an epoch.
+pub fn first_tick(epoch: u64) -> Tick {
+    epoch << 32
+}
+
+/// The last tick of an epoch.
+pub fn last_tick(epoch: u64) -> Tick {
+    first_tick(epoch + 1) - 1
+}
+
 /// The highest tick that any source has opened, as far as this process knows.
 ///
 /// Sources count ticks on their own. One that has little to read would hold back the ticks of a busy one, and through the
@@ -55,6 +70,13 @@ impl TickClock {
     /// Notes that a source, perhaps of another process, has opened `tick`.
     pub fn reach(&self, tick: Tick) {
         self.0.fetch_max(tick, Ordering::Relaxed);
+    }
+
+    /// Asks for the next checkpoint: every source goes to the next epoch with its next tick. Gives back the epoch that ends.
+    pub fn end_epoch(&self) -> u64 {
+        let epoch = epoch_of(self.highest());
+        self.reach(first_tick(epoch + 1));
+        epoch
     }
 
     /// The highest tick opened so far.

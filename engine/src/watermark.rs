@@ -14,11 +14,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Exchange, Inspect};
 
+use crate::checkpoint::Cuts;
 use crate::tick::TickClock;
-use crate::{Scope, Tick};
+use crate::{BatchStream, Out, Scope, Tick};
 
 /// Event time, microseconds since the epoch.
 pub type EventTime = i64;
@@ -29,6 +32,9 @@ pub const BEGINNING: EventTime = i64::MIN;
 /// After the last row: every window fires.
 pub const END: EventTime = i64::MAX;
 
+/// In a report: no split of the worker holds the watermark back, but some may come back from idleness. No event time is that high.
+pub const IDLE: EventTime = i64::MAX - 1;
+
 /// What a source on one worker says at the end of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatermarkReport {
@@ -36,10 +42,9 @@ pub struct WatermarkReport {
     pub source: u32,
     /// The worker.
     pub worker: u32,
-    /// The minimum over the worker's splits of the source; [`END`] when all have ended or it has none.
+    /// The minimum over the worker's splits of the source that are not idle; [`END`] when all have ended or it has none, [`IDLE`]
+    /// when those that have not ended are idle.
     pub watermark: EventTime,
-    /// The number of the split that holds that minimum.
-    pub split: u32,
 }
 
 /// A stream of reports.
@@ -62,6 +67,27 @@ pub fn keep_abreast(reports: Reports<'_>, clock: TickClock) -> Reports<'_> {
             && let Some(tick) = at.least()
         {
             clock.reach(tick + 1);
+        }
+    })
+}
+
+/// Keeps this process's knowledge of the job's watermark up to date: sources need it at a cut, and people who look on. Its end belongs
+/// to the gate, so that what is known when the gate has passed a tick is what was reported up to it.
+pub fn follow<'scope>(reports: Reports<'scope>, sources: usize, cuts: Cuts) -> BatchStream<'scope> {
+    let mut watermark = JobWatermark::new(sources, reports.scope().peers());
+    reports.unary_frontier::<Out, _, _, _>(Pipeline, "watermark", move |cap, _| {
+        let mut cap = Some(cap);
+        move |(input, frontier), _output| {
+            input.for_each(|at, reports: &mut Vec<WatermarkReport>| {
+                let tick = *at.least().expect("invariant: a message has a tick");
+                reports.drain(..).for_each(|report| watermark.report(tick, report));
+            });
+            let next = frontier.frontier().first().copied();
+            cuts.set_watermark(watermark.advance(next));
+            match (&mut cap, next) {
+                (Some(cap), Some(next)) => cap.downgrade(&next),
+                _ => cap = None,
+            }
         }
     })
 }
@@ -106,7 +132,11 @@ impl JobWatermark {
                 self.newest[report.source as usize * self.workers + report.worker as usize] =
                     Some(report.watermark);
             }
-            self.current = self.newest.iter().map(|w| w.unwrap_or(BEGINNING)).min().unwrap_or(BEGINNING);
+            let lowest = self.newest.iter().map(|w| w.unwrap_or(BEGINNING)).min().unwrap_or(BEGINNING);
+            // Where all that has not ended is idle, nobody knows how late it is: event time stands still.
+            if lowest != IDLE {
+                self.current = self.current.max(lowest);
+            }
         }
         self.current
     }
@@ -117,7 +147,21 @@ mod tests {
     use super::*;
 
     fn report(source: u32, worker: u32, watermark: EventTime) -> WatermarkReport {
-        WatermarkReport { source, worker, watermark, split: 0 }
+        WatermarkReport { source, worker, watermark }
+    }
+
+    #[test]
+    fn idle_splits_hold_nothing_back_and_push_nothing_on() {
+        let mut job = JobWatermark::new(1, 2);
+        job.report(0, report(0, 0, 10));
+        job.report(0, report(0, 1, IDLE));
+        assert_eq!(job.advance(Some(1)), 10);
+        job.report(1, report(0, 0, IDLE));
+        assert_eq!(job.advance(Some(2)), 10, "all are idle");
+        job.report(2, report(0, 0, END));
+        assert_eq!(job.advance(Some(3)), 10, "the other may come back");
+        job.report(3, report(0, 1, 12));
+        assert_eq!(job.advance(Some(4)), 12);
     }
 
     #[test]

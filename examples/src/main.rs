@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Float64Type};
+use thalweg_engine::checkpoint::Cuts;
 use thalweg_engine::cluster::{self, Cluster};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::gate::Gate;
@@ -25,11 +26,11 @@ use thalweg_engine::{BatchStream, Tick};
 use thalweg_operators::aggregate::{Aggregate, Function};
 use thalweg_operators::rows::map_batches;
 use thalweg_operators::sink::json_lines::{Destination, JsonLinesSink};
-use thalweg_operators::sink::{SinkCounters, sink};
+use thalweg_operators::sink::{SinkCounters, SinkJob, sink};
 use thalweg_operators::source::archive::{ArchiveConfig, ArchiveOptions, ArchivePlan, ArchiveWriter};
 use thalweg_operators::source::{EventTimeConfig, SourceConfig, SourceCounters, SourceJob, source};
 use thalweg_operators::window::{
-    AggregateCall, Grid, Window, WindowConfig, WindowCounters, WindowJob, WindowRows, window,
+    AggregateCall, Grid, RestoredState, Window, WindowConfig, WindowCounters, WindowJob, WindowRows, window,
 };
 use thalweg_schemas::{Format, Schema};
 
@@ -63,7 +64,7 @@ fn main() -> Result<()> {
         schema: Arc::new(schema),
         fields: vec![0, 1, 2],
         metadata: Vec::new(),
-        event_time: EventTimeConfig { field: Some(0), lateness_us: 5_000_000, max_ahead_us: 60 * MINUTE_US },
+        event_time: EventTimeConfig { field: Some(0), lateness_us: 5_000_000, max_ahead_us: 60 * MINUTE_US, idle_after: None },
         order: false,
         limits: TickLimits::default(),
     };
@@ -85,7 +86,7 @@ fn run(archive: ArchivePlan, calls: SourceConfig, control: Control) -> Result<()
         aggregates: vec![AggregateCall { aggregate: p95, arguments: vec![0], filter: None }],
     };
     // Shared by all workers of the process; each builds its own gate and dataflow.
-    let clock = TickClock::default();
+    let cuts = Cuts::new(0, 2, TickClock::default());
     let read = Arc::new(SourceCounters::new("calls", archive.splits().to_vec()));
     let fired = Arc::new(WindowCounters::default());
     let written = Arc::new(SinkCounters::default());
@@ -99,10 +100,18 @@ fn run(archive: ArchivePlan, calls: SourceConfig, control: Control) -> Result<()
         let source_job = SourceJob {
             control: control.clone(),
             gate: gate.clone(),
-            clock: clock.clone(),
+            cuts: cuts.clone(),
+            positions: Arc::default(),
             counters: Arc::clone(&read),
         };
-        let window_job = WindowJob { sources: 1, control: control.clone(), counters: Arc::clone(&fired) };
+        let window_job = WindowJob {
+            sources: 1,
+            control: control.clone(),
+            counters: Arc::clone(&fired),
+            cuts: cuts.clone(),
+            restored: RestoredState::nothing(),
+        };
+        let sink_job = SinkJob { control: control.clone(), gate: gate.clone(), cuts: cuts.clone() };
         worker.dataflow::<Tick, _, _>(|scope| {
             let calls = source(scope, calls.clone(), Box::new(reader), source_job);
             let reports = broadcast(scope, calls.reports);
@@ -116,7 +125,7 @@ fn run(archive: ArchivePlan, calls: SourceConfig, control: Control) -> Result<()
                 }))
             });
             let out = JsonLinesSink::new("spikes", Destination::Stdout, Arc::clone(&written));
-            sink(spikes(minutes, control.clone()), "spikes", Box::new(out), control.clone(), &gate);
+            sink(spikes(minutes, control.clone()), "spikes", Box::new(out), sink_job);
         });
     })
     .context("the workers failed")?;

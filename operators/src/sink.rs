@@ -1,13 +1,15 @@
-//! Sinks: where rows leave a job.
+//! Sinks: where rows leave a job, each exactly once.
 //!
 //! ```text
-//!   rows at ticks ─▶ Sink::write ─▶ … ─▶ Sink::finish at the end       ─▶ gate (how far the sources may read on)
-//!                        └─ a slow write slows the worker, so the frontier, so the sources
+//!   rows at ticks ─▶ Sink::write ─▶ … ─▶ Sink::stage at a cut ─▶ manifest ─▶ Publisher::publish: readers see them
+//!                        └─ a slow write slows the worker, so the frontier, so the sources (gate)
 //! ```
-
-use std::time::{Duration, Instant};
+//!
+//! A worker's [`Sink`] completes files that no reader sees ([`staging`]); after the checkpoint's manifest exists, the sink's one
+//! [`Publisher`] makes them visible, as often as it takes.
 
 use arrow::array::RecordBatch;
+use thalweg_engine::checkpoint::{CutTracker, Cuts, Part, StagedFile};
 use thalweg_engine::control::Control;
 use thalweg_engine::gate::Gate;
 use thalweg_engine::{BatchStream, Batches, Out};
@@ -15,13 +17,13 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 pub mod counters;
+pub mod ipc;
 pub mod json_lines;
 pub mod parquet;
+pub mod staging;
 
 pub use counters::SinkCounters;
-
-/// How often a sink is called though no rows come and no tick ends.
-const IDLE_EVERY: Duration = Duration::from_secs(1);
+pub use thalweg_engine::checkpoint::Publisher;
 
 /// Where a worker's rows go.
 pub trait Sink {
@@ -31,17 +33,11 @@ pub trait Sink {
     /// What can't be written: the job then fails.
     fn write(&mut self, batch: RecordBatch) -> Result<(), SinkError>;
 
-    /// Called once a second or more often while a job runs, so that rows do not wait for more rows for ever.
+    /// Completes what was written since the last call, durably, but not for readers yet.
     ///
     /// # Errors
     /// As [`Sink::write`].
-    fn idle(&mut self) -> Result<(), SinkError>;
-
-    /// Completes everything: no row follows.
-    ///
-    /// # Errors
-    /// As [`Sink::write`].
-    fn finish(&mut self) -> Result<(), SinkError>;
+    fn stage(&mut self, checkpoint: u64) -> Result<Vec<StagedFile>, SinkError>;
 }
 
 /// Why rows can't be written.
@@ -67,15 +63,39 @@ pub enum SinkError {
         /// What the writer said.
         detail: String,
     },
+    /// A file that a checkpoint has staged is gone.
+    #[error(
+        "sink {sink}: {path} was staged by checkpoint {checkpoint} and is gone; restore the folder, or start over with --fresh"
+    )]
+    StagedFileGone {
+        /// The sink's name.
+        sink: String,
+        /// The file.
+        path: String,
+        /// The checkpoint.
+        checkpoint: u64,
+    },
 }
 
-/// Writes `rows` to `sink`. When the job has failed, what is not complete stays unpublished.
-pub fn sink(rows: BatchStream<'_>, name: &str, mut sink: Box<dyn Sink>, control: Control, gate: &Gate) {
-    let mut open = true;
-    let scope = rows.scope();
-    let end = rows.unary_frontier::<Out, _, _, _>(Pipeline, &format!("{name}: sink"), move |cap, info| {
-        let activator = scope.activator_for(info.address);
-        let mut wake_at = Instant::now();
+/// What a sink needs to know of its job.
+#[derive(Clone)]
+pub struct SinkJob {
+    /// Where an error goes.
+    pub control: Control,
+    /// Held back by the sink's frontier.
+    pub gate: Gate,
+    /// Where staged files are handed over.
+    pub cuts: Cuts,
+}
+
+/// Writes `rows` to `sink`, and hands over what it stages at every cut. When the job has failed, or is told to end, nothing more
+/// is written.
+pub fn sink(rows: BatchStream<'_>, name: &str, mut sink: Box<dyn Sink>, job: SinkJob) {
+    let SinkJob { control, gate, cuts } = job;
+    let participant = cuts.join();
+    let name = name.to_owned();
+    let end = rows.unary_frontier::<Out, _, _, _>(Pipeline, &format!("{name}: sink"), move |cap, _| {
+        let mut cuts_taken = CutTracker::new(cuts.first());
         // Held at the input's frontier, so that the gate sees a tick as passed only when its rows are written.
         let mut cap = Some(cap);
         move |(input, frontier), _output| {
@@ -88,14 +108,15 @@ pub fn sink(rows: BatchStream<'_>, name: &str, mut sink: Box<dyn Sink>, control:
                 }
             });
             let next = frontier.frontier().first().copied();
-            if open && written.is_ok() && !control.failed() {
-                written = if next.is_none() { sink.finish() } else { sink.idle() };
-                open = next.is_some();
-            }
-            let now = Instant::now();
-            if open && now >= wake_at {
-                activator.activate_after(IDLE_EVERY);
-                wake_at = now + IDLE_EVERY;
+            if cap.is_some()
+                && let Some(cut) = cuts_taken.due(next)
+                && written.is_ok()
+                && !control.ending()
+            {
+                match sink.stage(cut) {
+                    Ok(files) => cuts.give(cut, participant, Part::Sink { sink: name.clone(), files }),
+                    Err(error) => written = Err(error),
+                }
             }
             if let Err(error) = written {
                 control.fail(error);

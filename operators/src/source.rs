@@ -9,16 +9,20 @@
 //!
 //! Each record takes exactly one of the first three ways: read = accepted + late + rejected. Which one depends on the bytes of its
 //! own split alone, read in offset order: neither ticks nor workers nor other splits change it.
+//!
+//! At a cut a source goes to the next epoch, waits until the frontier has left the old one, and hands over where its splits are
+//! (`cut.rs`). Only there may a split leave the job's watermark because nothing comes, or come back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use thalweg_engine::checkpoint::{Cuts, Part, Participant, SourceCounts, SplitPosition};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::gate::{Gate, InFlight};
-use thalweg_engine::tick::{TickClock, TickLimits};
-use thalweg_engine::watermark::{BEGINNING, END, EventTime, Reports, WatermarkReport};
+use thalweg_engine::tick::{TickLimits, epoch_of, first_tick, last_tick};
+use thalweg_engine::watermark::{BEGINNING, END, EventTime, IDLE, Reports, WatermarkReport};
 use thalweg_engine::{BatchStream, Batches, Out, Scope, Tick};
 use thalweg_schemas::{Decoder, Format, Reason, Rejection, Schema};
 use timely::container::CapacityContainerBuilder;
@@ -29,9 +33,11 @@ use timely::scheduling::Activator;
 
 pub mod archive;
 pub mod counters;
+mod cut;
 pub mod reader;
 pub mod refused;
 mod rows;
+mod split;
 
 pub use counters::{SourceCounters, SplitGauge};
 pub use reader::{
@@ -41,9 +47,10 @@ pub use rows::MetadataColumn;
 
 use refused::RefusedRows;
 use rows::RowColumns;
+use split::SplitState;
 
 /// How long a source with nothing to read waits before it looks again.
-const IDLE: Duration = Duration::from_millis(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Records and payload bytes of one batch.
 const BATCH_RECORDS_MAX: usize = 8192;
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -57,6 +64,8 @@ pub struct EventTimeConfig {
     pub lateness_us: i64,
     /// How far a row's event time may lie past its record's timestamp.
     pub max_ahead_us: i64,
+    /// How long nothing may come of a split without an end before it leaves the job's watermark, at the next checkpoint.
+    pub idle_after: Option<Duration>,
 }
 
 /// A source.
@@ -96,8 +105,10 @@ pub struct SourceJob {
     pub control: Control,
     /// How far it may run ahead.
     pub gate: Gate,
-    /// The ticks of all sources.
-    pub clock: TickClock,
+    /// The ticks of all sources, and where positions are handed over.
+    pub cuts: Cuts,
+    /// Where a checkpoint left the source's splits; empty at a job's beginning.
+    pub positions: Arc<Vec<SplitPosition>>,
     /// What it has done, for all workers of the process.
     pub counters: Arc<SourceCounters>,
 }
@@ -134,9 +145,11 @@ pub fn source<'scope>(
     let activator = scope.activator_for(builder.operator_info().address);
     job.gate.wake(scope.activator_for(builder.operator_info().address));
     let worker = scope.index() as u32;
+    let participant = job.cuts.join();
     builder.build(move |capabilities| {
-        let mut state = SourceState::new(config, reader, job, worker, activator);
+        let mut state = SourceState::new(config, reader, job, worker, participant, activator);
         let mut capabilities = capabilities;
+        capabilities.iter_mut().for_each(|cap| cap.downgrade(&state.tick));
         move |_| {
             if capabilities.is_empty() {
                 return;
@@ -162,12 +175,6 @@ pub fn source<'scope>(
         }
     });
     SourceStreams { rows, late, rejected, reports }
-}
-
-struct SplitState {
-    number: u32,
-    highest: Option<EventTime>,
-    ended: bool,
 }
 
 /// What one activation of the source gives out.
@@ -207,6 +214,13 @@ struct SourceState {
     tick_rows: usize,
     tick_bytes: usize,
     tick_opened: Instant,
+    participant: Participant,
+    /// The cut in which this source takes part just now.
+    cut: cut::Progress,
+    /// Rows since the cut before.
+    since: SourceCounts,
+    /// Whether a watermark must be reported though no tick is full: the first one, and where a split has left or come back.
+    report_due: bool,
 }
 
 impl SourceState {
@@ -215,23 +229,28 @@ impl SourceState {
         reader: Box<dyn SplitReader>,
         job: SourceJob,
         worker: u32,
+        participant: Participant,
         activator: Activator,
     ) -> Self {
-        let splits = reader
-            .splits()
-            .iter()
-            .map(|split| SplitState { number: split.number, highest: None, ended: false })
-            .collect();
+        let splits: Vec<SplitState> =
+            reader.splits().iter().map(|split| SplitState::new(split, &job.positions)).collect();
+        for split in &splits {
+            job.counters.split(split.number).set(split.watermark(config.event_time.lateness_us));
+        }
         SourceState {
             decoder: Decoder::new(config.format, &config.schema, &config.fields),
             columns: RowColumns::new(&config, reader.splits()),
             late: RefusedRows::new(&config.name, reader.splits()),
             rejected: RefusedRows::new(&config.name, reader.splits()),
             in_flight: InFlight::new(job.gate.clone(), config.limits),
-            tick: 0,
+            tick: first_tick(job.cuts.first() + 1),
             tick_rows: 0,
             tick_bytes: 0,
             tick_opened: Instant::now(),
+            participant,
+            cut: cut::Progress::None,
+            since: SourceCounts::default(),
+            report_due: true,
             splits,
             config,
             reader,
@@ -242,8 +261,19 @@ impl SourceState {
     }
 
     fn step(&mut self) -> Step {
-        if self.job.control.stopping() {
+        if self.job.control.ending() {
             return Step::only(Next::End);
+        }
+        if !self.take_part_in_cut() {
+            self.activator.activate_after(LOOK_AGAIN);
+            return Step::only(Next::Stay);
+        }
+        let highest = self.job.cuts.clock().highest();
+        if epoch_of(highest) > epoch_of(self.tick) {
+            // What was read of this tick stays in the epoch that ends.
+            self.activator.activate_after(LOOK_AGAIN);
+            let report = Some(self.report());
+            return Step { report, ..Step::only(Next::Tick(self.close_tick())) };
         }
         if !self.in_flight.may_read() {
             // The gate wakes this source when the sinks have gone on.
@@ -282,25 +312,28 @@ impl SourceState {
         if ended {
             step.report = Some(self.report());
             step.next = Next::End;
+            self.take_part_for_good();
         } else if full {
             // Also where the watermark stands still: other processes see by it how far the ticks are.
             step.report = Some(self.report());
             step.next = Next::Tick(self.close_tick());
-        } else if progress.records == 0 && self.job.clock.highest() > self.tick {
+        } else if std::mem::take(&mut self.report_due) {
+            step.report = Some(self.report());
+        } else if progress.records == 0 && self.job.cuts.clock().highest() > self.tick {
             // Nothing to say: don't hold back the ticks of those that have.
-            step.next = Next::Tick(self.open_tick(self.job.clock.highest()));
+            step.next = Next::Tick(self.open_tick(self.job.cuts.clock().highest()));
         }
         if progress.records > 0 {
             self.activator.activate()
         } else {
-            self.activator.activate_after(IDLE)
+            self.activator.activate_after(LOOK_AGAIN)
         }
         Ok(step)
     }
 
     fn read_batch(&mut self) -> Result<ReadProgress, SourceError> {
         let mut order: Vec<usize> =
-            (0..self.splits.len()).filter(|split| !self.splits[*split].ended).collect();
+            (0..self.splits.len()).filter(|split| self.splits[*split].is_read()).collect();
         order.sort_by_key(|split| self.splits[*split].highest);
         let request = ReadRequest {
             bytes_max: BATCH_BYTES_MAX.min(self.config.limits.bytes_max),
@@ -311,9 +344,13 @@ impl SourceState {
         let SourceState { reader, splits, decoder, columns, late, rejected, config, .. } = self;
         let time_field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
         let (mut accepted_rows, mut late_rows, mut rejected_rows) = (0, 0, 0);
+        let now = Instant::now();
         let progress = reader.read(request, &mut |record| {
             let split = &mut splits[record.split];
-            match accept(&config.event_time, split.highest, decoder, &record) {
+            split.next = record.offset + 1;
+            split.last_record = now;
+            let watermark = split.watermark(config.event_time.lateness_us);
+            match accept(&config.event_time, watermark, decoder, &record) {
                 Verdict::Accepted(time) => {
                     split.highest = split.highest.max(Some(time));
                     columns.push(&record, split.number, time);
@@ -333,34 +370,37 @@ impl SourceState {
             }
         })?;
         self.job.counters.add(progress.bytes as u64, accepted_rows, late_rows, rejected_rows);
+        self.since += SourceCounts {
+            read: accepted_rows + late_rows + rejected_rows,
+            accepted: accepted_rows,
+            late: late_rows,
+            rejected: rejected_rows,
+            bytes: progress.bytes as u64,
+        };
         for split in self.splits.iter().filter(|split| !split.ended) {
-            self.job.counters.split(split.number).set(self.watermark(split));
+            let watermark = split.watermark(self.config.event_time.lateness_us);
+            self.job.counters.split(split.number).set(watermark);
         }
         Ok(progress)
     }
 
-    fn watermark(&self, split: &SplitState) -> EventTime {
-        match split {
-            SplitState { ended: true, .. } => END,
-            SplitState { highest: Some(highest), .. } => {
-                highest.saturating_sub(self.config.event_time.lateness_us)
-            }
-            SplitState { highest: None, .. } => BEGINNING,
-        }
-    }
-
     fn report(&self) -> WatermarkReport {
-        let lowest = self.splits.iter().map(|split| (self.watermark(split), split.number)).min();
-        let (watermark, split) = lowest.unwrap_or((END, 0));
-        WatermarkReport { source: self.config.number, worker: self.worker, watermark, split }
+        let held = self.splits.iter().filter(|split| split.is_read());
+        let lowest = held.map(|split| split.watermark(self.config.event_time.lateness_us)).min();
+        let any_idle = self.splits.iter().any(|split| split.idle && !split.ended);
+        let watermark = lowest.unwrap_or(if any_idle { IDLE } else { END });
+        WatermarkReport { source: self.config.number, worker: self.worker, watermark }
     }
 
     fn close_tick(&mut self) -> Tick {
         self.in_flight.close(self.tick, self.tick_bytes);
-        self.open_tick(self.job.clock.after(self.tick))
+        self.open_tick(self.job.cuts.clock().after(self.tick))
     }
 
     fn open_tick(&mut self, tick: Tick) -> Tick {
+        if epoch_of(tick) > epoch_of(self.tick) {
+            self.cut = cut::Progress::Waiting(epoch_of(self.tick));
+        }
         (self.tick, self.tick_rows, self.tick_bytes) = (tick, 0, 0);
         self.tick_opened = Instant::now();
         tick
@@ -377,7 +417,7 @@ enum Verdict {
 #[inline]
 fn accept(
     config: &EventTimeConfig,
-    highest: Option<EventTime>,
+    watermark: EventTime,
     decoder: &mut Decoder,
     record: &Record<'_>,
 ) -> Verdict {
@@ -398,11 +438,9 @@ fn accept(
         decoder.pop();
         return Verdict::Rejected(refused::event_time_ahead(time, stamp));
     }
-    match highest.map(|highest| highest.saturating_sub(config.lateness_us)) {
-        Some(watermark) if time < watermark => {
-            decoder.pop();
-            Verdict::Late(refused::late(time, watermark))
-        }
-        _ => Verdict::Accepted(time),
+    if time < watermark {
+        decoder.pop();
+        return Verdict::Late(refused::late(time, watermark));
     }
+    Verdict::Accepted(time)
 }

@@ -19,12 +19,14 @@
 //! | `panes` | tumbling and hopping windows |
 //! | `sessions` | sessions: gaps, merges, a maximum length |
 //! | `fired` | the batch that leaves |
+//! | `snapshot` | open windows as rows of a checkpoint, and back |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use thalweg_engine::checkpoint::{CutTracker, Cuts, Part};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::exchange::exchange;
 use thalweg_engine::watermark::{EventTime, JobWatermark, Reports};
@@ -45,6 +47,7 @@ mod keys;
 mod panes;
 mod partial;
 mod sessions;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +57,7 @@ pub use keys::is_key_type;
 use panes::Panes;
 use partial::Partial;
 use sessions::Sessions;
+pub use snapshot::RestoredState;
 
 /// The hidden column that carries event time through a dataflow.
 pub const TIME: &str = "__time";
@@ -150,7 +154,7 @@ pub struct WindowRows {
 pub struct WindowCounters {
     /// Windows that fired: rows given out.
     pub fired: AtomicU64,
-    /// Windows still open when the job was stopped; their rows wait for the job to go on.
+    /// Groups of windows still open when the job was stopped: its last checkpoint holds them.
     pub open_at_stop: AtomicU64,
 }
 
@@ -163,6 +167,10 @@ pub struct WindowJob {
     pub control: Control,
     /// Where windows are counted.
     pub counters: Arc<WindowCounters>,
+    /// Where state is handed over.
+    pub cuts: Cuts,
+    /// What this worker held at the checkpoint from which the job goes on.
+    pub restored: RestoredState,
 }
 
 enum State {
@@ -182,6 +190,20 @@ impl State {
         match self {
             State::Panes(panes) => panes.fire(watermark, emit),
             State::Sessions(sessions) => sessions.fire(watermark, emit),
+        }
+    }
+
+    fn snapshot(&mut self) -> Result<(bool, Vec<RecordBatch>), JobError> {
+        match self {
+            State::Panes(panes) => panes.snapshot(),
+            State::Sessions(sessions) => sessions.snapshot(),
+        }
+    }
+
+    fn restore(&mut self, state: &RestoredState, worker: usize, workers: usize) -> Result<(), JobError> {
+        match self {
+            State::Panes(panes) => panes.restore(state, worker, workers),
+            State::Sessions(sessions) => sessions.restore(state, worker, workers),
         }
     }
 
@@ -259,10 +281,13 @@ pub fn window<'scope>(
             }
         });
 
-    let state = match &config.window {
+    let mut state = match &config.window {
         Window::Tumbling(_) | Window::Hopping { .. } => State::Panes(Panes::new(&config)),
         Window::Session { .. } => State::Sessions(Sessions::new(&config)),
     };
+    if let Err(error) = state.restore(&job.restored, scope.index(), peers) {
+        job.control.fail(error);
+    }
     gather(keyed, reports, &config.name, state, job, peers)
 }
 
@@ -276,6 +301,8 @@ fn gather<'scope>(
     job: WindowJob,
     peers: usize,
 ) -> BatchStream<'scope> {
+    let worker = keyed.scope().index();
+    let (step, participant) = (name.to_owned(), job.cuts.join());
     let mut builder = OperatorBuilder::new(format!("{name}: window"), keyed.scope());
     let mut rows_in = builder.new_input(keyed, exchange());
     let mut reports_in = builder.new_input(reports, Pipeline);
@@ -284,6 +311,7 @@ fn gather<'scope>(
     builder.build(move |mut capabilities| {
         let mut cap = capabilities.pop();
         let mut watermark = JobWatermark::new(job.sources, peers);
+        let mut cuts_taken = CutTracker::new(job.cuts.first());
         move |frontiers| {
             rows_in.for_each(|_, container| {
                 for batch in container.take() {
@@ -306,6 +334,18 @@ fn gather<'scope>(
             }
             let mut out = output.activate();
             fire(&mut state, watermark.advance(next), &job, held, &mut out);
+            // Sources have read nothing of the next epoch yet: what is held now is what the cut holds.
+            if let Some(cut) = cuts_taken.due(next)
+                && !job.control.ending()
+            {
+                match state.snapshot() {
+                    Ok((full, batches)) => {
+                        let part = snapshot::part(&step, worker, peers, full, batches);
+                        job.cuts.give(cut, participant, Part::State(part));
+                    }
+                    Err(error) => job.control.fail(error),
+                }
+            }
             match next {
                 Some(next) => held.downgrade(&next),
                 None => {
@@ -325,7 +365,8 @@ fn fire(
     held: &timely::dataflow::operators::Capability<thalweg_engine::Tick>,
     out: &mut OutputBuilderSession<'_, thalweg_engine::Tick, Out>,
 ) {
-    if job.control.failed() {
+    // At the end of a job that was stopped all that is held belongs to the run that goes on.
+    if job.control.ending() {
         return;
     }
     let fired = state.fire(watermark, &mut |batch| {

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! ```text
-//!   thalweg run │ validate │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
+//!   thalweg run │ checkpoints │ validate │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
 //! ```
 //!
 //! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+mod checkpoints;
 mod demo;
 mod explain;
 mod generate;
@@ -42,6 +43,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Checkpoints(checkpoints::CheckpointsArgs),
     Validate(validate::ValidateArgs),
     Explain(explain::ExplainArgs),
     Sql(thalweg_query::SqlArgs),
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Checkpoints(args) => checkpoints::checkpoints(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Sql(args) => Ok(thalweg_query::run(args)?),

@@ -16,13 +16,14 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::gate::Gate;
-use thalweg_engine::watermark::{Reports, broadcast, keep_abreast};
+use thalweg_engine::watermark::{Reports, broadcast, follow, keep_abreast};
 use thalweg_engine::{BatchStream, Scope};
 use thalweg_operators::rows::map_batches;
-use thalweg_operators::sink::sink;
+use thalweg_operators::sink::{SinkJob, sink};
 use thalweg_operators::source::{SourceJob, source};
 use thalweg_operators::window::{
-    AggregateCall, Grid, OFFSET, SPLIT, TIME, Window, WindowConfig, WindowJob, WindowRows, window,
+    AggregateCall, Grid, OFFSET, RestoredState, SPLIT, TIME, Window, WindowConfig, WindowJob, WindowRows,
+    window,
 };
 use timely::dataflow::operators::core::concat::Concatenate;
 use timely::worker::Worker;
@@ -30,7 +31,7 @@ use timely::worker::Worker;
 use crate::plan::{
     NamedExpr, Plan, PlannedInput, PlannedStep, PlannedWindow, Predicate, StepKind, StreamId, WindowKind,
 };
-use crate::run::Job;
+use crate::run::JobContext;
 use columns::Arrangement;
 
 mod columns;
@@ -50,7 +51,7 @@ struct ExpressionError {
 
 /// Builds the job's dataflow on this worker. Where a source can't be opened the job fails, and the dataflow is built all the
 /// same: the other workers would wait for it for ever.
-pub(crate) fn build(job: &Job, worker: &mut Worker) {
+pub(crate) fn build(job: &JobContext, worker: &mut Worker) {
     let gate = Gate::new();
     let mut readers = Vec::new();
     for source in &job.sources {
@@ -73,7 +74,7 @@ pub(crate) fn build(job: &Job, worker: &mut Worker) {
 }
 
 struct Dataflow<'job, 'scope> {
-    job: &'job Job,
+    job: &'job JobContext,
     scope: Scope<'scope>,
     control: Control,
     gate: Gate,
@@ -89,13 +90,15 @@ struct Built<'scope> {
 
 impl<'scope> Dataflow<'_, 'scope> {
     fn build(&mut self, readers: Vec<Box<dyn thalweg_operators::source::SplitReader>>) {
-        let plan = Arc::clone(&self.job.plan);
+        let job = self.job;
+        let plan = &job.plan;
         let (mut late, mut rejected, mut reports) = (Vec::new(), Vec::new(), Vec::new());
         for (reader, lowered) in readers.into_iter().zip(&self.job.sources) {
             let source_job = SourceJob {
                 control: self.control.clone(),
                 gate: self.gate.clone(),
-                clock: self.job.clock.clone(),
+                cuts: self.job.cuts.clone(),
+                positions: Arc::clone(&lowered.positions),
                 counters: Arc::clone(&lowered.counters),
             };
             let schema = lowered.config.columns();
@@ -106,14 +109,15 @@ impl<'scope> Dataflow<'_, 'scope> {
             reports.push(streams.reports);
         }
         let reports = broadcast(self.scope, self.scope.concatenate(reports));
-        let reports = keep_abreast(reports, self.job.clock.clone());
+        let reports = keep_abreast(reports, self.job.cuts.clock().clone());
+        self.gate.watch(follow(reports.clone(), plan.sources.len(), self.job.cuts.clone()));
         for step in &plan.steps {
-            let built = self.step(&plan, step, reports.clone());
+            let built = self.step(plan, step, reports.clone());
             self.steps.push(built);
         }
         for (number, planned) in plan.sinks.iter().enumerate() {
             let built = self.stream(planned.input.stream);
-            let arranged = Arrangement::new(&plan, &planned.input, &built.schema);
+            let arranged = Arrangement::new(plan, &planned.input, &built.schema);
             let rows = built.rows.clone();
             let with_folders = sinks::add_window_date(planned);
             let rows = map_batches(
@@ -122,15 +126,32 @@ impl<'scope> Dataflow<'_, 'scope> {
                 self.control.clone(),
                 move |batch| with_folders(arranged.visible(&batch)?).map(Some),
             );
-            let out = sinks::planned(&self.job.output, planned, self.scope.index(), &self.job.sinks[number]);
-            sink(rows, &planned.name, out, self.control.clone(), &self.gate);
+            let out = sinks::planned(self.job, planned, self.scope.index(), &self.job.sinks[number]);
+            sink(rows, &planned.name, out, self.sink_job());
         }
         for (name, streams, counters) in
             [(sinks::LATE, late, &self.job.late), (sinks::REJECTED, rejected, &self.job.rejected)]
         {
-            let out = sinks::standing(&self.job.output, name, self.scope.index(), counters);
-            sink(self.scope.concatenate(streams), name, out, self.control.clone(), &self.gate);
+            let out = sinks::standing(self.job, name, self.scope.index(), counters);
+            sink(self.scope.concatenate(streams), name, out, self.sink_job());
         }
+        self.job.cuts.built();
+    }
+
+    fn sink_job(&self) -> SinkJob {
+        SinkJob {
+            control: self.control.clone(),
+            gate: self.gate.clone(),
+            cuts: self.job.cuts.clone(),
+        }
+    }
+
+    // What this worker held of a step at the checkpoint from which the job goes on.
+    fn restored(&self, step: &str) -> RestoredState {
+        self.job.restored(step, self.scope.index(), self.scope.peers()).unwrap_or_else(|error| {
+            self.control.fail(error);
+            RestoredState::nothing()
+        })
     }
 
     fn stream(&self, id: StreamId) -> &Built<'scope> {
@@ -192,6 +213,8 @@ impl<'scope> Dataflow<'_, 'scope> {
             sources: self.job.sources.len(),
             control: self.control.clone(),
             counters: Arc::clone(&self.job.windows),
+            cuts: self.job.cuts.clone(),
+            restored: self.restored(&step.name),
         };
         let (name, filter, keys, inputs) =
             (step.name.clone(), step.filter.clone(), planned.keys.clone(), planned.inputs.clone());

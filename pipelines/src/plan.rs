@@ -19,7 +19,7 @@ use std::path::Path;
 pub use self::explain::{ExplainNode, ExplainTree, NodeKind};
 pub use self::model::{
     AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, NamedExpr, PartitionColumn, Plan,
-    PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SinkKind,
+    PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SinkKind,
     StepKind, StreamId, WindowKind,
 };
 pub use self::types::type_name;

@@ -1,29 +1,42 @@
-//! A job: one run of a pipeline, from its first record to its closing summary.
+//! A job: one run of a pipeline, from its first record, or its newest checkpoint, to its closing summary.
 //!
 //! ```text
 //!   Plan ─▶ prepare ─▶ Job ─▶ run ─▶ Summary
-//!            finds splits      │
-//!            claims folders    └─ status(): counters, readable from another thread while it runs
+//!            recovery.rs       │ └─ a thread makes checkpoints (thalweg_engine::checkpoint)
+//!            finds splits      └─ status(): counters, readable from another thread while it runs
 //! ```
+//!
+//! What happens after a crash stands in `recovery.rs`: newest checkpoint, its publishing finished, its state, its offsets.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use thalweg_engine::checkpoint::{
+    CheckpointCounters, CheckpointError, Coordinator, CoordinatorConfig, Cuts, Leader, Manifest, Store, state,
+};
+use thalweg_engine::cluster::links::Links;
 use thalweg_engine::cluster::{self, Cluster, ClusterError};
 use thalweg_engine::control::{Control, JobError};
-use thalweg_engine::tick::{TickClock, TickLimits};
+use thalweg_engine::tick::TickLimits;
 use thalweg_operators::sink::SinkCounters;
 use thalweg_operators::source::{SourceCounters, SourceError};
-use thalweg_operators::window::WindowCounters;
+use thalweg_operators::window::{RestoredState, WindowCounters};
 
 use crate::lower;
 use crate::lower::sinks::{LATE, REJECTED};
 use crate::lower::sources::LoweredSource;
-use crate::plan::{Plan, SinkKind};
+use crate::plan::Plan;
 
+mod changes;
+mod memory;
+mod recovery;
 mod summary;
 
+pub use changes::PlanChange;
+pub(crate) use memory::MemoryShares;
+pub use recovery::{CHECKPOINTS, GoOn, open_store};
+pub use thalweg_engine::checkpoint::SourceCounts;
 pub use summary::{SinkSummary, SourceSummary, Summary};
 
 /// How to run a pipeline.
@@ -33,8 +46,8 @@ pub struct RunOptions {
     pub cluster: Cluster,
     /// The folder of its outputs: `<output>/<sink>/…`.
     pub output: PathBuf,
-    /// Whether to replace what an earlier run left there.
-    pub overwrite: bool,
+    /// Which checkpoint to go on from.
+    pub go_on: GoOn,
     /// A folder of archives by topic, to read instead of Kafka.
     pub archives: Option<PathBuf>,
     /// How much goes into a tick.
@@ -42,12 +55,12 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// `workers` threads, into `output`.
+    /// `workers` threads, into `output`, from the newest checkpoint if there is one.
     pub fn new(workers: usize, output: impl Into<PathBuf>) -> Self {
         RunOptions {
             cluster: Cluster::Threads { workers },
             output: output.into(),
-            overwrite: false,
+            go_on: GoOn::Newest,
             archives: None,
             limits: TickLimits::default(),
         }
@@ -60,9 +73,9 @@ pub enum RunError {
     /// A source can't be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The output folder holds rows of an earlier run, which a new run would double.
+    /// The output folder holds rows, and no checkpoint says whose.
     #[error(
-        "{folder} holds rows of an earlier run; choose another folder with --output, or replace them with --overwrite"
+        "{folder} holds files, but no checkpoint of this pipeline; choose another folder with --output, or replace them with --fresh"
     )]
     OutputInUse {
         /// The sink's folder.
@@ -75,6 +88,37 @@ pub enum RunError {
         folder: String,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A checkpoint can't be found, read or made.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The pipeline was changed in a way that its state does not fit any more.
+    #[error(
+        "{pipeline} was changed since its checkpoint {checkpoint}, and what it holds does not fit any more:\n{changes}\nundo the change, give the pipeline or the step another name, or start over with --fresh"
+    )]
+    Changed {
+        /// The pipeline.
+        pipeline: String,
+        /// The checkpoint.
+        checkpoint: u64,
+        /// What was changed, a line each.
+        changes: String,
+    },
+    /// The job's input has ended: there is nothing left to do.
+    #[error("{pipeline} has read all its input, at checkpoint {checkpoint}; to run it once more from the start: --fresh")]
+    Finished {
+        /// The pipeline.
+        pipeline: String,
+        /// The last checkpoint.
+        checkpoint: u64,
+    },
+    /// A sink can't finish publishing the newest checkpoint, or clear away what came after it.
+    #[error("can't go on from checkpoint {checkpoint}: {error}")]
+    Publish {
+        /// The checkpoint; 0: the beginning.
+        checkpoint: u64,
+        /// What the sink said.
+        error: JobError,
     },
     /// The workers can't be started, or panicked.
     #[error(transparent)]
@@ -100,17 +144,30 @@ pub enum RunError {
 
 /// A job that is ready to run.
 pub struct Job {
-    pub(crate) plan: Arc<Plan>,
+    context: Arc<JobContext>,
+    leader: Option<Leader>,
+    links: Links,
+    cluster: Cluster,
+}
+
+/// What all workers of a process know of their job.
+pub(crate) struct JobContext {
+    pub(crate) plan: Plan,
     pub(crate) sources: Vec<LoweredSource>,
     pub(crate) output: PathBuf,
     pub(crate) control: Control,
-    pub(crate) clock: TickClock,
+    pub(crate) cuts: Cuts,
+    pub(crate) generation: u64,
+    pub(crate) memory: MemoryShares,
     pub(crate) windows: Arc<WindowCounters>,
     /// Of each sink, in the plan's order.
     pub(crate) sinks: Vec<Arc<SinkCounters>>,
     pub(crate) late: Arc<SinkCounters>,
     pub(crate) rejected: Arc<SinkCounters>,
-    cluster: Cluster,
+    checkpoints: Arc<CheckpointCounters>,
+    store: Store,
+    /// The checkpoint from which the job goes on.
+    base: Option<Manifest>,
 }
 
 /// What a job has done so far. Cheap to clone; read it from any thread.
@@ -122,14 +179,19 @@ pub struct Status {
     pub windows: Arc<WindowCounters>,
     /// Name and counts of each sink, the standing outputs last.
     pub sinks: Vec<(String, Arc<SinkCounters>)>,
+    /// What checkpoints have cost.
+    pub checkpoints: Arc<CheckpointCounters>,
+    /// The job's watermark, and its ticks.
+    pub cuts: Cuts,
     /// Whether every source has an end.
     pub bounded: bool,
 }
 
-/// Finds the job's splits and claims its output folders.
+/// Finds the checkpoint from which the job goes on, finishes what its run had not published, claims the job for this run, and finds
+/// its splits.
 ///
 /// # Errors
-/// A source that can't be opened; an output folder that holds rows already or can't be written to.
+/// A source that can't be opened; an output folder that can't be used; a checkpoint that can't be read, or that does not fit the plan.
 pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Job, RunError> {
     let workers = options.cluster.workers();
     if !(1..=256).contains(&workers) {
@@ -140,42 +202,71 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
             return Err(RunError::ArchiveBounds { source_name: source.name.clone() });
         }
     }
-    let sources = plan
-        .sources
-        .iter()
-        .enumerate()
-        .map(|(number, source)| {
-            LoweredSource::new(number, source, options.archives.as_deref(), options.limits)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    claim_folders(plan, options)?;
-    Ok(Job {
-        plan: Arc::new(plan.clone()),
-        sources,
+    let recovered = recovery::recover(plan, options)?;
+    let from = recovered.base.as_ref().map_or(0, |base| base.number);
+    let context = JobContext {
+        plan: plan.clone(),
+        sources: recovered.sources,
         output: options.output.clone(),
         control: control.clone(),
-        clock: TickClock::default(),
+        cuts: Cuts::new(from, options.cluster.own_workers(), Default::default()),
+        generation: recovered.generation,
+        memory: MemoryShares::new(plan, options.cluster.own_workers()),
         windows: Arc::default(),
         sinks: plan.sinks.iter().map(|_| Arc::default()).collect(),
         late: Arc::default(),
         rejected: Arc::default(),
+        checkpoints: Arc::default(),
+        store: recovered.store,
+        base: recovered.base,
+    };
+    Ok(Job {
+        context: Arc::new(context),
+        leader: recovered.leader,
+        links: recovered.links,
         cluster: options.cluster.clone(),
     })
+}
+
+impl JobContext {
+    /// What worker `worker` of `workers` held of a step at the checkpoint from which the job goes on.
+    pub(crate) fn restored(
+        &self,
+        step: &str,
+        worker: usize,
+        workers: usize,
+    ) -> Result<RestoredState, CheckpointError> {
+        let Some(base) = &self.base else { return Ok(RestoredState::nothing()) };
+        let wanted = base.state.iter().filter(|file| file.step == step);
+        let files = wanted
+            .filter(|file| state::holds_shards_of(file, worker, workers))
+            .map(|file| state::read(&self.store, file))
+            .collect::<Result<_, _>>()?;
+        Ok(RestoredState { files, watermark: base.watermark })
+    }
 }
 
 impl Job {
     /// The job's counters.
     pub fn status(&self) -> Status {
-        let names = self.plan.sinks.iter().map(|sink| sink.name.clone());
-        let mut sinks: Vec<_> = names.zip(self.sinks.iter().cloned()).collect();
-        sinks.push((LATE.to_owned(), Arc::clone(&self.late)));
-        sinks.push((REJECTED.to_owned(), Arc::clone(&self.rejected)));
+        let context = &self.context;
+        let names = context.plan.sinks.iter().map(|sink| sink.name.clone());
+        let mut sinks: Vec<_> = names.zip(context.sinks.iter().cloned()).collect();
+        sinks.push((LATE.to_owned(), Arc::clone(&context.late)));
+        sinks.push((REJECTED.to_owned(), Arc::clone(&context.rejected)));
         Status {
-            sources: self.sources.iter().map(|source| Arc::clone(&source.counters)).collect(),
-            windows: Arc::clone(&self.windows),
+            sources: context.sources.iter().map(|source| Arc::clone(&source.counters)).collect(),
+            windows: Arc::clone(&context.windows),
             sinks,
-            bounded: self.sources.iter().all(LoweredSource::bounded),
+            checkpoints: Arc::clone(&context.checkpoints),
+            cuts: context.cuts.clone(),
+            bounded: context.sources.iter().all(LoweredSource::bounded),
         }
+    }
+
+    /// The checkpoint from which the job goes on; `None`: its beginning.
+    pub fn goes_on_from(&self) -> Option<&Manifest> {
+        self.context.base.as_ref()
     }
 
     /// Runs to the end of the input, or until the job's [`Control`] is told to stop.
@@ -183,16 +274,44 @@ impl Job {
     /// # Errors
     /// The first thing that failed. What was published before stays.
     pub fn run(self) -> Result<Summary, RunError> {
-        let (status, control, workers) = (self.status(), self.control.clone(), self.cluster.workers());
+        let status = self.status();
         let (started, cpu) = (Instant::now(), summary::cpu_time());
-        let cluster = self.cluster.clone();
-        let job = Arc::new(self);
-        cluster::run(&cluster, move |worker| lower::build(&job, worker))?;
+        let Job { context, leader, links, cluster } = self;
+        let (control, cuts) = (context.control.clone(), context.cuts.clone());
+        let coordinator = coordinator(&context, &status, leader, links);
+        let checkpoints = std::thread::spawn(move || coordinator.run());
+        let ran = cluster::run(&cluster, move |worker| lower::build(&context, worker));
+        if let Err(error) = ran {
+            control.fail(error);
+        }
+        cuts.close();
+        if checkpoints.join().is_err() {
+            control.fail("the thread that makes checkpoints panicked; this is a bug in Thalweg");
+        }
         if let Some(error) = control.take_error() {
             return Err(RunError::Failed(error));
         }
         let cpu = summary::cpu_time().saturating_sub(cpu);
-        Ok(Summary::new(&status, workers, control.stopping(), started.elapsed(), cpu))
+        Ok(Summary::new(&status, cluster.workers(), control.stop_asked(), started.elapsed(), cpu))
+    }
+}
+
+fn coordinator(context: &JobContext, status: &Status, leader: Option<Leader>, links: Links) -> Coordinator {
+    let (sources, planned) = (status.sources.clone(), &context.plan.checkpoint);
+    Coordinator {
+        config: CoordinatorConfig {
+            interval: Duration::from_micros(planned.interval_us.unsigned_abs()),
+            rows_max: planned.rows_max,
+            keep: planned.keep,
+        },
+        cuts: context.cuts.clone(),
+        store: context.store.clone(),
+        generation: context.generation,
+        leader,
+        links,
+        control: context.control.clone(),
+        counters: Arc::clone(&context.checkpoints),
+        rows_read: Box::new(move || sources.iter().map(|source| source.read()).sum()),
     }
 }
 
@@ -202,24 +321,6 @@ impl Job {
 /// As [`prepare`] and [`Job::run`].
 pub fn run(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Summary, RunError> {
     prepare(plan, options, control)?.run()
-}
-
-fn claim_folders(plan: &Plan, options: &RunOptions) -> Result<(), RunError> {
-    let sinks = plan.sinks.iter().filter(|sink| sink.kind != SinkKind::Stdout).map(|sink| sink.name.as_str());
-    for name in sinks.chain([LATE, REJECTED]) {
-        let folder = options.output.join(name);
-        let failed = |source| RunError::Output { folder: folder.display().to_string(), source };
-        if !folder.exists() {
-            continue;
-        }
-        if options.overwrite {
-            std::fs::remove_dir_all(&folder).map_err(failed)?;
-        } else if holds_files(&folder).map_err(failed)? {
-            return Err(RunError::OutputInUse { folder: folder.display().to_string() });
-        }
-    }
-    let failed = |source| RunError::Output { folder: options.output.display().to_string(), source };
-    std::fs::create_dir_all(&options.output).map_err(failed)
 }
 
 fn holds_files(folder: &Path) -> std::io::Result<bool> {

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 
+pub use self::checkpoint::CheckpointSpec;
 pub use self::entries::{Columns, Entries, Expression};
 pub use self::environment::Environment;
 pub use self::json_schema::json_schema;
@@ -27,6 +28,7 @@ pub use self::source::{
 pub use self::step::{ColumnSpec, StepSpec, WindowSpec};
 pub use self::units::{Duration, Instant, Size};
 
+mod checkpoint;
 mod entries;
 mod environment;
 mod json_schema;
@@ -65,9 +67,15 @@ pub struct Spec {
     /// Where rows go, by name.
     #[schemars(extend("minProperties" = 1))]
     pub sinks: Entries<SinkSpec>,
+    /// How the job is made safe against crashes.
+    #[schemars(default)]
+    pub checkpoint: CheckpointSpec,
+    /// How much memory a process may take for rows on their way, besides the state of open windows; by default 1GiB.
+    pub memory: Option<Spanned<Size>>,
 }
 
-const FIELDS: [&str; 6] = ["pipeline", "description", "schemas", "sources", "steps", "sinks"];
+const FIELDS: [&str; 8] =
+    ["pipeline", "description", "schemas", "sources", "steps", "sinks", "checkpoint", "memory"];
 
 /// Reads a spec, and says everything that is wrong with it as far as the grammar goes.
 ///
@@ -104,7 +112,17 @@ fn read_root(reader: &mut reader::Reader, root: &yaml::Node, source: SourceText)
     let steps = entries::read(reader, fields.get("steps"), step::read);
     let sinks = reader.required(&fields, "sinks", "name at least one sink under \"sinks:\"");
     let sinks = entries::read(reader, sinks, sink::read);
+    let checkpoint = checkpoint::read(reader, fields.get("checkpoint"));
+    let memory = fields.get("memory").and_then(|entry| {
+        reader.parsed(entry, "a size", |text| match Size::parse(text)? {
+            Size { bytes } if bytes < 64 << 20 => Err((
+                format!("\"{text}\" is too little"),
+                "a job needs 64MiB at least; 1GiB is the default".to_owned(),
+            )),
+            size => Ok(size),
+        })
+    });
     let unnamed = || Spanned::new(String::new(), root.at);
     let pipeline = pipeline.unwrap_or_else(unnamed);
-    Some(Spec { source, pipeline, description, schemas, sources, steps, sinks })
+    Some(Spec { source, pipeline, description, schemas, sources, steps, sinks, checkpoint, memory })
 }

@@ -128,6 +128,19 @@ impl PartitionQueue {
         got
     }
 
+    /// Whether a record is there. Events without one are left out; what they say is said again when it matters.
+    pub(crate) fn holds_a_record(&mut self) -> bool {
+        while self.fill(1) > 0 {
+            let raw = self.messages[self.taken];
+            // SAFETY: `raw` is owned by this queue, and stays so: the borrow ends here.
+            if unsafe { (*raw).err } == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return true;
+            }
+            drop(self.next());
+        }
+        false
+    }
+
     /// The next message of those taken.
     pub(crate) fn next(&mut self) -> Option<Message<'_>> {
         let raw = *self.messages.get(self.taken)?;

@@ -1,4 +1,4 @@
-//! Kafka: a source whose splits are partitions, and a plain producer.
+//! Kafka: a source whose splits are partitions, a sink that writes each row once, and a plain producer.
 //!
 //! ```text
 //!   KafkaConfig ──resolve──▶ KafkaPlan ──reader(w, n)──▶ KafkaReader   one a worker, split number % n == w
@@ -17,6 +17,9 @@
 //! | `reader.rs` | reading: order, ends, errors |
 //! | `batch.rs` | the only `unsafe` code: a partition's queue, and the messages taken from it |
 //! | `context.rs` | what librdkafka says on the side: logs, errors, statistics |
+//! | `sink.rs` | the sink: staged rows → records, in one transaction a checkpoint |
+//! | `transaction.rs` | transactions that carry how far one is |
+//! | `partitioner.rs` | key → partition, as Java's producer has it |
 //! | `writer.rs`, `admin.rs` | producing; making and deleting topics |
 //! | `broker.rs` | an Apache Kafka broker for tests and benchmarks |
 
@@ -26,13 +29,19 @@ pub mod broker;
 mod config;
 mod context;
 mod error;
+mod partitioner;
 mod plan;
 mod reader;
+mod sink;
+mod transaction;
 mod writer;
 
 pub use admin::{create_topic, delete_topic};
 pub use config::{KafkaConfig, Position, refused_property};
 pub use error::KafkaError;
+pub use partitioner::partition_of;
 pub use plan::{KafkaPlan, PlannedSplit};
 pub use reader::KafkaReader;
+pub use sink::{KafkaPublisher, KafkaSinkConfig, refused_sink_property};
+pub use transaction::{TransactionalConfig, TransactionalWriter};
 pub use writer::{KafkaWriter, WriteRecord};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -38,6 +39,8 @@ impl PlannedSplit {
             topic: Arc::clone(&self.topic),
             partition: self.partition,
             number: self.number,
+            start: self.start,
+            end: self.end,
             records_ahead: self.end.map(|end| end.saturating_sub(self.start).max(0).unsigned_abs()),
         }
     }
@@ -51,6 +54,30 @@ pub struct KafkaPlan {
 }
 
 impl KafkaPlan {
+    /// Lets reading begin and end where `bounds_of` says for a topic and partition: where a checkpoint stood. Splits of which it
+    /// says nothing, since the topic has grown, keep theirs.
+    ///
+    /// # Errors
+    /// [`SourceError::Topic`] where a split that `expected` names is not there any more.
+    pub fn go_on_from<'a>(
+        &mut self,
+        expected: impl Iterator<Item = (&'a str, i32, i64, Option<i64>)>,
+    ) -> Result<(), SourceError> {
+        for (topic, partition, start, end) in expected {
+            let found =
+                self.splits.iter_mut().find(|split| &*split.topic == topic && split.partition == partition);
+            let Some(split) = found else {
+                return Err(self.config.topic_error(
+                    topic,
+                    format!("has no partition {partition} any more, of which a checkpoint holds the offset"),
+                    "check that these are the right brokers and topic, and that it wasn't made anew",
+                ));
+            };
+            (split.start, split.end) = (start, end);
+        }
+        Ok(())
+    }
+
     /// All splits of the source, by number.
     pub fn splits(&self) -> &[PlannedSplit] {
         &self.splits
@@ -79,10 +106,7 @@ impl KafkaConfig {
         let mut client = self.consumer_config(1)?;
         // Without a group the client serves its events without a consumer's queue.
         client.remove("group.id");
-        let consumer = client
-            .create_with_context(SourceContext::new(&self.source_name))
-            .map_err(|error| self.error(error.to_string(), "check the brokers and properties".to_owned()))?;
-        let cluster = Cluster { config: self, consumer, timeout, deadline: Instant::now() + timeout };
+        let cluster = Cluster::connect(self, client, timeout)?;
 
         let mut partitions = Vec::new();
         for topic in &self.topics {
@@ -162,20 +186,33 @@ struct Range<'a> {
 }
 
 /// The brokers, while they are asked. Every question is asked again until it is answered or the time is over.
-struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     config: &'a KafkaConfig,
-    consumer: BaseConsumer<SourceContext>,
+    pub(crate) consumer: BaseConsumer<SourceContext>,
     timeout: Duration,
-    deadline: Instant,
+    pub(crate) deadline: Instant,
 }
 
 /// The shortest and longest time that one attempt gets: short at first, because a refused login only shows between them.
 const ATTEMPT_MIN: Duration = Duration::from_millis(500);
 const ATTEMPT_MAX: Duration = Duration::from_secs(8);
 
-impl Cluster<'_> {
+impl<'a> Cluster<'a> {
+    /// Nothing is asked yet.
+    pub(crate) fn connect(
+        config: &'a KafkaConfig,
+        client: ClientConfig,
+        timeout: Duration,
+    ) -> Result<Self, SourceError> {
+        let consumer = client.create_with_context(SourceContext::new(&config.source_name));
+        let consumer = consumer.map_err(|error| {
+            config.error(error.to_string(), "check the brokers and properties".to_owned())
+        })?;
+        Ok(Cluster { config, consumer, timeout, deadline: Instant::now() + timeout })
+    }
+
     /// The partitions of `topic`, ascending.
-    fn partitions(&self, topic: &str) -> Result<Vec<i32>, SourceError> {
+    pub(crate) fn partitions(&self, topic: &str) -> Result<Vec<i32>, SourceError> {
         self.ask(Some(topic), |limit| {
             let metadata = self.consumer.fetch_metadata(Some(topic), limit).map_err(code)?;
             let found = metadata.topics().iter().find(|found| found.name() == topic);
@@ -267,7 +304,7 @@ impl Cluster<'_> {
     }
 
     /// Asks until there is an answer, an error that asking again can't mend, or no time left.
-    fn ask<T>(
+    pub(crate) fn ask<T>(
         &self,
         topic: Option<&str>,
         question: impl Fn(Duration) -> Result<T, RDKafkaErrorCode>,
@@ -329,7 +366,7 @@ impl Cluster<'_> {
     }
 }
 
-fn code(error: ClientError) -> RDKafkaErrorCode {
+pub(crate) fn code(error: ClientError) -> RDKafkaErrorCode {
     error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)
 }
 

@@ -349,6 +349,10 @@ impl SplitReader for KafkaReader {
         &self.infos
     }
 
+    fn at_hand(&mut self, split: usize) -> bool {
+        self.splits[split].queue.as_mut().is_some_and(PartitionQueue::holds_a_record)
+    }
+
     fn read(
         &mut self,
         request: ReadRequest<'_>,

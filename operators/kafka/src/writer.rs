@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 
 use crate::config::client_config;
 use crate::context;
-use crate::error::KafkaError;
+use crate::error::{KafkaError, hint_of};
 
 /// The writer serves its client once in so many records.
 const RECORDS_PER_POLL: u64 = 1024;
@@ -48,6 +48,15 @@ impl KafkaWriter {
     /// # Errors
     /// [`KafkaError::Property`], [`KafkaError::Client`]. That the brokers answer is found out by writing.
     pub fn new(brokers: &str, properties: &BTreeMap<String, String>) -> Result<KafkaWriter, KafkaError> {
+        KafkaWriter::with_defaults(brokers, &[], properties)
+    }
+
+    /// A writer with further defaults.
+    pub(crate) fn with_defaults(
+        brokers: &str,
+        more: &[(&str, String)],
+        properties: &BTreeMap<String, String>,
+    ) -> Result<KafkaWriter, KafkaError> {
         let defaults = [
             ("enable.idempotence", "true"),
             ("compression.codec", "lz4"),
@@ -63,7 +72,8 @@ impl KafkaWriter {
             // What went well needs no event a record.
             ("delivery.report.only.error", "true"),
         ];
-        let defaults: Vec<_> = defaults.map(|(name, value)| (name, value.to_owned())).into();
+        let mut defaults: Vec<_> = defaults.map(|(name, value)| (name, value.to_owned())).into();
+        defaults.extend_from_slice(more);
         let config = client_config(brokers, &defaults, properties)
             .map_err(|bad| KafkaError::Property { detail: bad.detail, hint: bad.hint })?;
         let producer = config
@@ -75,7 +85,7 @@ impl KafkaWriter {
     /// Takes a record. Blocks while the client's queue is full.
     ///
     /// # Errors
-    /// [`KafkaError::Write`]: for this record or an earlier one that failed meanwhile.
+    /// [`KafkaError::Write`], [`KafkaError::Refused`]: for this record or an earlier one that failed meanwhile.
     pub fn write(&mut self, record: WriteRecord<'_>) -> Result<(), KafkaError> {
         self.records += 1;
         if self.records.is_multiple_of(RECORDS_PER_POLL) {
@@ -99,7 +109,7 @@ impl KafkaWriter {
                     self.check()?;
                     next = same;
                 }
-                Err((error, _)) => return Err(write_error(record.topic, &error)),
+                Err((error, _)) => return Err(KafkaWriter::error(record.topic, &error)),
             }
         }
     }
@@ -107,7 +117,7 @@ impl KafkaWriter {
     /// Waits until all records taken so far are acknowledged.
     ///
     /// # Errors
-    /// [`KafkaError::Write`] where one of them failed, [`KafkaError::Flush`] where `limit` wasn't enough.
+    /// [`KafkaError::Write`], [`KafkaError::Refused`] where one of them failed, [`KafkaError::Flush`] where `limit` wasn't enough.
     pub fn flush(&mut self, limit: Duration) -> Result<(), KafkaError> {
         let deadline = Instant::now() + limit;
         loop {
@@ -129,20 +139,35 @@ impl KafkaWriter {
 
     fn check(&self) -> Result<(), KafkaError> {
         match self.producer.context().take_failure() {
-            Some((topic, error)) => Err(write_error(&topic, &error)),
+            Some((topic, error)) => Err(KafkaWriter::error(&topic, &error)),
             None => Ok(()),
+        }
+    }
+
+    /// The client, for what goes beyond writing.
+    pub(crate) fn producer(&self) -> &BaseProducer<WriterContext> {
+        &self.producer
+    }
+
+    /// Records that failed are not reported any more.
+    pub(crate) fn forget_failures(&mut self) {
+        self.producer.context().take_failure();
+    }
+
+    /// An error that concerns a topic.
+    pub(crate) fn error(topic: &str, error: &ClientError) -> KafkaError {
+        let code = error.rdkafka_error_code();
+        let detail = code.map_or_else(|| error.to_string(), |code| code.to_string());
+        match code.and_then(hint_of) {
+            Some(hint) => KafkaError::Refused { topic: topic.to_owned(), detail, hint },
+            None => KafkaError::Write { topic: topic.to_owned(), detail },
         }
     }
 }
 
-fn write_error(topic: &str, error: &ClientError) -> KafkaError {
-    let detail = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-    KafkaError::Write { topic: topic.to_owned(), detail }
-}
-
 /// Keeps the first record that failed, and what the client said last.
 #[derive(Default)]
-struct WriterContext {
+pub(crate) struct WriterContext {
     failure: Mutex<Option<(String, ClientError)>>,
     reason: Mutex<Option<String>>,
 }

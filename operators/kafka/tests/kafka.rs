@@ -9,5 +9,7 @@ mod failures;
 mod positions;
 #[path = "kafka/records.rs"]
 mod records;
+#[path = "kafka/sinks.rs"]
+mod sinks;
 #[path = "kafka/support.rs"]
 mod support;

@@ -11,23 +11,24 @@ pub struct SinkCounters {
 }
 
 impl SinkCounters {
-    pub(super) fn add(&self, rows: u64, files: u64, bytes: u64) {
+    /// Adds what a worker has completed.
+    pub fn add(&self, rows: u64, files: u64, bytes: u64) {
         self.rows.fetch_add(rows, Relaxed);
         self.files.fetch_add(files, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Rows published.
+    /// Rows completed.
     pub fn rows(&self) -> u64 {
         self.rows.load(Relaxed)
     }
 
-    /// Files published.
+    /// Files completed.
     pub fn files(&self) -> u64 {
         self.files.load(Relaxed)
     }
 
-    /// Bytes published.
+    /// Bytes completed.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }

@@ -1,21 +1,24 @@
-//! Rows as lines of JSON, for looking at: into a file a worker, or to standard output.
+//! Rows as lines of JSON, for looking at: in files, or on standard output.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
+use thalweg_engine::checkpoint::{Publisher, StagedFile};
+use thalweg_engine::control::JobError;
 
+use super::staging::{self, Staging};
 use super::{Sink, SinkCounters, SinkError};
 
 /// Where the lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// A file, created anew.
-    File(PathBuf),
-    /// Standard output. Each batch is written at once, so that lines of several workers do not mix.
+    /// Files of a folder, one a worker and checkpoint.
+    Files(PathBuf, Staging),
+    /// Standard output, at once: what was printed before a crash is printed again by the run after it.
     Stdout,
 }
 
@@ -23,45 +26,53 @@ pub enum Destination {
 pub struct JsonLinesSink {
     name: String,
     destination: Destination,
-    file: Option<BufWriter<File>>,
+    open: Option<Open>,
     counters: Arc<SinkCounters>,
+}
+
+struct Open {
+    file: BufWriter<File>,
+    path: PathBuf,
+    rows: u64,
+    bytes: u64,
 }
 
 impl JsonLinesSink {
     /// Nothing is opened before the first row.
     pub fn new(name: impl Into<String>, destination: Destination, counters: Arc<SinkCounters>) -> Self {
-        JsonLinesSink { name: name.into(), destination, file: None, counters }
+        JsonLinesSink { name: name.into(), destination, open: None, counters }
     }
 
-    fn io(&self, source: std::io::Error) -> SinkError {
-        let path = match &self.destination {
-            Destination::File(path) => path.display().to_string(),
-            Destination::Stdout => "standard output".to_owned(),
-        };
-        SinkError::Io { sink: self.name.clone(), path, source }
+    fn io(&self, path: &Path, source: std::io::Error) -> SinkError {
+        SinkError::Io { sink: self.name.clone(), path: path.display().to_string(), source }
     }
 
-    fn put(&mut self, lines: &[u8]) -> std::io::Result<u64> {
-        match &self.destination {
+    fn put(&mut self, lines: &[u8], rows: u64) -> Result<(), SinkError> {
+        let (folder, staging) = match &self.destination {
             Destination::Stdout => {
                 let mut out = std::io::stdout().lock();
-                out.write_all(lines)?;
-                out.flush()?;
-                Ok(0)
+                let written = out.write_all(lines).and_then(|()| out.flush());
+                self.counters.add(rows, 0, lines.len() as u64);
+                return written.map_err(|error| self.io(Path::new("standard output"), error));
             }
-            Destination::File(path) => match &mut self.file {
-                Some(file) => file.write_all(lines).map(|()| 0),
-                None => {
-                    if let Some(folder) = path.parent() {
-                        std::fs::create_dir_all(folder)?;
-                    }
-                    let mut file = BufWriter::new(File::create(path)?);
-                    file.write_all(lines)?;
-                    self.file = Some(file);
-                    Ok(1)
-                }
-            },
+            Destination::Files(folder, staging) => (folder, staging),
+        };
+        if self.open.is_none() {
+            // Its checkpoint is known when it is staged; until then it bears the worker's name.
+            let path = folder.join(staging.places("", &staging.file_name(0, 0, "unfinished")).0);
+            let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&path));
+            let file = BufWriter::new(made.map_err(|error| self.io(&path, error))?);
+            self.open = Some(Open { file, path, rows: 0, bytes: 0 });
         }
+        if let Some(open) = &mut self.open {
+            open.rows += rows;
+            open.bytes += lines.len() as u64;
+            if let Err(error) = open.file.write_all(lines) {
+                let path = open.path.clone();
+                return Err(self.io(&path, error));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -75,19 +86,37 @@ impl Sink for JsonLinesSink {
             format: "JSON lines",
             detail: error.to_string(),
         })?;
-        let files = self.put(&lines).map_err(|error| self.io(error))?;
-        self.counters.add(batch.num_rows() as u64, files, lines.len() as u64);
+        self.put(&lines, batch.num_rows() as u64)
+    }
+
+    fn stage(&mut self, checkpoint: u64) -> Result<Vec<StagedFile>, SinkError> {
+        let Destination::Files(folder, staging) = &self.destination else { return Ok(Vec::new()) };
+        let Some(open) = self.open.take() else { return Ok(Vec::new()) };
+        let (staged, target) = staging.places("", &staging.file_name(checkpoint, 0, "jsonl"));
+        let Open { mut file, path, rows, bytes } = open;
+        file.flush()
+            .and_then(|()| staging::sync(file.get_ref()))
+            .and_then(|()| fs::rename(&path, folder.join(&staged)))
+            .map_err(|error| self.io(&path, error))?;
+        self.counters.add(rows, 1, bytes);
+        Ok(vec![StagedFile { staged, target, rows, bytes, partition: Vec::new() }])
+    }
+}
+
+/// Standard output has nothing to publish.
+#[derive(Debug)]
+pub struct StdoutPublisher(pub String);
+
+impl Publisher for StdoutPublisher {
+    fn sink(&self) -> &str {
+        &self.0
+    }
+
+    fn publish(&mut self, _checkpoint: u64, _files: &[StagedFile]) -> Result<(), JobError> {
         Ok(())
     }
 
-    fn idle(&mut self) -> Result<(), SinkError> {
-        match &mut self.file {
-            Some(file) => file.flush().map_err(|error| self.io(error)),
-            None => Ok(()),
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), SinkError> {
-        self.idle()
+    fn sweep(&mut self, _newest: u64) -> Result<(), JobError> {
+        Ok(())
     }
 }

@@ -1,17 +1,16 @@
 //! Parquet files in hive folders: `<sink>/window_date=2026-01-15/part-….parquet`.
 //!
 //! ```text
-//!   rows ─▶ buffer of their partition ─▶ full, or old, or the end ─▶ sort ─▶ .part-….inprogress ─▶ rename ─▶ part-….parquet
+//!   rows ─▶ buffer of their partition ─▶ full, or a checkpoint ─▶ sort ─▶ .staging/…/part-….parquet ─▶ published: part-….parquet
 //! ```
 //!
 //! A reader sees a whole file or none. Rows are sorted inside a file; which rows share a file depends on the workers and on
-//! time, and is nothing to rely on.
+//! checkpoints, and is nothing to rely on.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
@@ -19,7 +18,9 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use thalweg_engine::checkpoint::StagedFile;
 
+use super::staging::{self, Staging};
 use super::{Sink, SinkCounters, SinkError};
 
 /// A Parquet sink.
@@ -33,31 +34,31 @@ pub struct ParquetConfig {
     pub partition_by: Vec<String>,
     /// Columns to sort a file's rows by; all others follow, so that the order is total.
     pub sort_by: Vec<String>,
-    /// About how large a file gets. Memory may cut it short: see `buffer_bytes_max`.
+    /// About how large a file gets, at most: a checkpoint ends all files, and memory may (see `buffer_bytes_max`).
     pub file_bytes_target: usize,
-    /// Bytes of rows (uncompressed) that a worker holds back for this sink, at most.
+    /// Bytes of rows (uncompressed) that a worker holds back for this sink, at most: a file is sorted as a whole.
     pub buffer_bytes_max: usize,
-    /// How long rows may wait for their file to be completed while a job runs.
-    pub file_age_max: Duration,
+    /// How files are named, and where they lie until they are published.
+    pub staging: Staging,
 }
 
 impl ParquetConfig {
-    /// A sink with the usual sizes: files of 128 MiB, 128 MiB of buffer, a minute's age.
-    pub fn new(name: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
+    /// A sink with the usual sizes: files of 32 MiB, 256 MiB of buffer.
+    pub fn new(name: impl Into<String>, folder: impl Into<PathBuf>, staging: Staging) -> Self {
         ParquetConfig {
             name: name.into(),
             folder: folder.into(),
             partition_by: Vec::new(),
             sort_by: Vec::new(),
-            file_bytes_target: 128 << 20,
-            buffer_bytes_max: 128 << 20,
-            file_age_max: Duration::from_secs(60),
+            file_bytes_target: 32 << 20,
+            buffer_bytes_max: 256 << 20,
+            staging,
         }
     }
 }
 
 /// The batch without hidden columns, those whose names begin with two underscores.
-pub(super) fn visible(batch: &RecordBatch) -> RecordBatch {
+pub fn visible(batch: &RecordBatch) -> RecordBatch {
     let keep: Vec<usize> = (0..batch.num_columns())
         .filter(|at| !batch.schema_ref().field(*at).name().starts_with("__"))
         .collect();
@@ -67,69 +68,72 @@ pub(super) fn visible(batch: &RecordBatch) -> RecordBatch {
 /// A worker's part of a Parquet sink.
 pub struct ParquetSink {
     config: ParquetConfig,
-    /// Tells apart the files of workers.
-    file_prefix: String,
-    files: u64,
-    partitions: BTreeMap<PathBuf, Buffer>,
+    /// By the values of the columns that become folders.
+    partitions: BTreeMap<Vec<(String, Option<String>)>, Buffer>,
     buffered: usize,
     /// Bytes on disk for a byte of rows, as seen in the files so far.
     shrinks_to: f64,
+    /// The checkpoint that the next files belong to.
+    checkpoint: u64,
+    staged: Vec<StagedFile>,
     counters: Arc<SinkCounters>,
 }
 
+type Partition = Vec<(String, Option<String>)>;
+
+#[derive(Default)]
 struct Buffer {
     batches: Vec<RecordBatch>,
     bytes: usize,
-    since: Instant,
 }
 
 impl ParquetSink {
-    /// The part of worker `worker`, whose number tells its files from the others'.
-    pub fn new(config: ParquetConfig, worker: usize, counters: Arc<SinkCounters>) -> Self {
+    /// A worker's part, in a job that goes on after checkpoint `from`.
+    pub fn new(config: ParquetConfig, from: u64, counters: Arc<SinkCounters>) -> Self {
         ParquetSink {
             config,
-            file_prefix: format!("part-{worker:03}"),
-            files: 0,
             partitions: BTreeMap::new(),
             buffered: 0,
             shrinks_to: 0.2,
+            checkpoint: from + 1,
+            staged: Vec::new(),
             counters,
         }
     }
 
-    fn buffer(&mut self, folder: PathBuf, batch: RecordBatch) -> Result<(), SinkError> {
+    fn buffer(&mut self, partition: Partition, batch: RecordBatch) -> Result<(), SinkError> {
         let bytes = batch.get_array_memory_size();
-        let buffer = self.partitions.entry(folder.clone()).or_insert_with(|| Buffer {
-            batches: Vec::new(),
-            bytes: 0,
-            since: Instant::now(),
-        });
+        let buffer = self.partitions.entry(partition.clone()).or_default();
         buffer.batches.push(batch);
         buffer.bytes += bytes;
         self.buffered += bytes;
         let full = self.buffered > self.config.buffer_bytes_max;
         let low = if full { self.config.buffer_bytes_max / 2 } else { usize::MAX };
         if buffer.bytes as f64 * self.shrinks_to >= self.config.file_bytes_target as f64 {
-            self.publish(&folder)?;
+            self.complete(&partition)?;
         }
         // Down to half, so that a full buffer of many partitions does not become a file a row.
         while self.buffered > low {
             let largest = self.partitions.iter().max_by_key(|(_, buffer)| buffer.bytes);
-            let Some(folder) = largest.map(|(folder, _)| folder.clone()) else { break };
-            self.publish(&folder)?;
+            let Some(partition) = largest.map(|(partition, _)| partition.clone()) else { break };
+            self.complete(&partition)?;
         }
         Ok(())
     }
 
     // Sorts and writes the rows of a partition as one file.
-    fn publish(&mut self, folder: &Path) -> Result<(), SinkError> {
-        let Some(buffer) = self.partitions.remove(folder) else { return Ok(()) };
+    fn complete(&mut self, partition: &Partition) -> Result<(), SinkError> {
+        let Some(buffer) = self.partitions.remove(partition) else { return Ok(()) };
         self.buffered -= buffer.bytes;
         let sorted = self.sorted(&buffer.batches)?;
-        let name = format!("{}-{:06}.parquet", self.file_prefix, self.files);
-        let (unfinished, finished) = (folder.join(format!(".{name}.inprogress")), folder.join(&name));
-        fs::create_dir_all(folder).map_err(|error| self.io(folder, error))?;
-        let file = File::create(&unfinished).map_err(|error| self.io(&unfinished, error))?;
+        let staging = &self.config.staging;
+        let folders: Vec<String> =
+            partition.iter().map(|(column, value)| hive_folder(column, value.as_deref())).collect();
+        let name = staging.file_name(self.checkpoint, self.staged.len() as u64, "parquet");
+        let (staged, target) = staging.places(&folders.join("/"), &name);
+        let path = self.config.folder.join(&staged);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&path));
+        let file = made.map_err(|error| self.io(&path, error))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(1 << 17))
@@ -140,15 +144,12 @@ impl ParquetSink {
                 writer.close()
             });
         written.map_err(|error| self.format(error))?;
-        let bytes = file.metadata().map_err(|error| self.io(&unfinished, error))?.len();
-        if finished.exists() {
-            // Another run writes into the same folder: its rows are not to be replaced.
-            return Err(self.io(&finished, std::io::ErrorKind::AlreadyExists.into()));
-        }
-        fs::rename(&unfinished, &finished).map_err(|error| self.io(&finished, error))?;
-        self.files += 1;
+        staging::sync(&file).map_err(|error| self.io(&path, error))?;
+        let bytes = file.metadata().map_err(|error| self.io(&path, error))?.len();
         self.shrinks_to = (bytes as f64 / buffer.bytes.max(1) as f64).clamp(0.01, 1.0);
-        self.counters.add(sorted.num_rows() as u64, 1, bytes);
+        let rows = sorted.num_rows() as u64;
+        self.counters.add(rows, 1, bytes);
+        self.staged.push(StagedFile { staged, target, rows, bytes, partition: partition.clone() });
         Ok(())
     }
 
@@ -176,9 +177,9 @@ impl ParquetSink {
     }
 
     // Deals a batch to its folders: `column=value/…`.
-    fn dealt(&self, batch: &RecordBatch) -> Result<Vec<(PathBuf, RecordBatch)>, SinkError> {
+    fn dealt(&self, batch: &RecordBatch) -> Result<Vec<(Partition, RecordBatch)>, SinkError> {
         if self.config.partition_by.is_empty() {
-            return Ok(vec![(self.config.folder.clone(), batch.clone())]);
+            return Ok(vec![(Partition::new(), batch.clone())]);
         }
         let schema = batch.schema_ref();
         let at: Vec<usize> =
@@ -189,22 +190,25 @@ impl ParquetSink {
             .map(|at| ArrayFormatter::try_new(batch.column(*at), &options))
             .collect::<Result<_, _>>()
             .map_err(|error| self.format(error))?;
-        let mut rows_of: BTreeMap<PathBuf, Vec<u32>> = BTreeMap::new();
+        let mut rows_of: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
         for row in 0..batch.num_rows() {
-            let mut folder = self.config.folder.clone();
-            for ((name, at), formatter) in self.config.partition_by.iter().zip(&at).zip(&formatters) {
-                let null = batch.column(*at).is_null(row);
-                folder.push(hive_folder(name, (!null).then(|| formatter.value(row).to_string()).as_deref()));
-            }
-            rows_of.entry(folder).or_default().push(row as u32);
+            let columns = self.config.partition_by.iter().zip(&at).zip(&formatters);
+            let partition = columns
+                .map(|((name, at), formatter)| {
+                    // Hive knows no empty value: it is null's.
+                    let value = (!batch.column(*at).is_null(row)).then(|| formatter.value(row).to_string());
+                    (name.clone(), value.filter(|value| !value.is_empty()))
+                })
+                .collect();
+            rows_of.entry(partition).or_default().push(row as u32);
         }
         let keep: Vec<usize> = (0..batch.num_columns()).filter(|column| !at.contains(column)).collect();
         let rest = batch.project(&keep).map_err(|error| self.format(error))?;
         rows_of
             .into_iter()
-            .map(|(folder, rows)| {
+            .map(|(partition, rows)| {
                 let part = take_record_batch(&rest, &UInt32Array::from(rows));
-                part.map(|part| (folder, part)).map_err(|error| self.format(error))
+                part.map(|part| (partition, part)).map_err(|error| self.format(error))
             })
             .collect()
     }
@@ -237,22 +241,19 @@ fn hive_folder(column: &str, value: Option<&str>) -> String {
 
 impl Sink for ParquetSink {
     fn write(&mut self, batch: RecordBatch) -> Result<(), SinkError> {
-        for (folder, part) in self.dealt(&visible(&batch))? {
-            self.buffer(folder, part)?;
+        for (partition, part) in self.dealt(&visible(&batch))? {
+            self.buffer(partition, part)?;
         }
         Ok(())
     }
 
-    fn idle(&mut self) -> Result<(), SinkError> {
-        let age = self.config.file_age_max;
-        let old = self.partitions.iter().filter(|(_, buffer)| buffer.since.elapsed() >= age);
-        let old: Vec<PathBuf> = old.map(|(folder, _)| folder.clone()).collect();
-        old.iter().try_for_each(|folder| self.publish(folder))
-    }
-
-    fn finish(&mut self) -> Result<(), SinkError> {
-        let all: Vec<PathBuf> = self.partitions.keys().cloned().collect();
-        all.iter().try_for_each(|folder| self.publish(folder))
+    fn stage(&mut self, checkpoint: u64) -> Result<Vec<StagedFile>, SinkError> {
+        while let Some((partition, _)) = self.partitions.first_key_value() {
+            let partition = partition.clone();
+            self.complete(&partition)?;
+        }
+        self.checkpoint = checkpoint + 1;
+        Ok(std::mem::take(&mut self.staged))
     }
 }
 
@@ -262,6 +263,11 @@ mod tests {
     use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
     use arrow::datatypes::Int64Type;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use thalweg_engine::checkpoint::Publisher;
+
+    use crate::sink::staging::FolderPublisher;
+
+    const STAGING_OF_TESTS: Staging = Staging { generation: 1, worker: 0, in_place: false };
 
     fn batch(rows: &[(Option<&str>, i64)]) -> RecordBatch {
         let names: ArrayRef = Arc::new(StringArray::from_iter(rows.iter().map(|(name, _)| *name)));
@@ -291,14 +297,19 @@ mod tests {
         let config = ParquetConfig {
             partition_by: vec!["name".to_owned()],
             sort_by: vec!["value".to_owned()],
-            ..ParquetConfig::new("test", folder.path())
+            ..ParquetConfig::new("test", folder.path(), STAGING_OF_TESTS)
         };
         let counters = Arc::new(SinkCounters::default());
         let mut sink = ParquetSink::new(config, 0, Arc::clone(&counters));
         sink.write(batch(&[(Some("a/ü"), 3), (None, 7), (Some("b"), 5)])).unwrap();
         sink.write(batch(&[(Some("b"), 4), (Some("a/ü"), 1)])).unwrap();
-        assert!(files(folder.path()).is_empty(), "nothing is published before its file is whole");
-        sink.finish().unwrap();
+        let staged = sink.stage(1).unwrap();
+        assert_eq!(files(folder.path()), [folder.path().join(".staging")], "staged, and not to be seen");
+        let null = staged.iter().find(|file| file.partition == [("name".to_owned(), None)]).unwrap();
+        assert_eq!(null.rows, 1);
+        let mut publisher = FolderPublisher::new("test", folder.path());
+        publisher.publish(1, &staged).unwrap();
+        publisher.sweep(1).unwrap();
         let folders = ["name=__HIVE_DEFAULT_PARTITION__", "name=a%2F%C3%BC", "name=b"];
         assert_eq!(files(folder.path()), folders.map(|f| folder.path().join(f)));
         let found: Vec<Vec<i64>> = folders
@@ -316,7 +327,10 @@ mod tests {
     #[test]
     fn a_full_buffer_becomes_a_file_before_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        let config = ParquetConfig { buffer_bytes_max: 100_000, ..ParquetConfig::new("test", folder.path()) };
+        let config = ParquetConfig {
+            buffer_bytes_max: 100_000,
+            ..ParquetConfig::new("test", folder.path(), STAGING_OF_TESTS)
+        };
         let counters = Arc::new(SinkCounters::default());
         let mut sink = ParquetSink::new(config, 0, Arc::clone(&counters));
         let rows: Vec<(Option<&str>, i64)> = (0..1000).map(|i| (Some("x"), i)).collect();
@@ -324,7 +338,8 @@ mod tests {
             sink.write(batch(&rows)).unwrap();
         }
         assert!(counters.files() >= 2, "{} files", counters.files());
-        sink.finish().unwrap();
+        let staged = sink.stage(1).unwrap();
+        assert_eq!(staged.iter().map(|file| file.rows).sum::<u64>(), 20_000);
         assert_eq!(counters.rows(), 20_000);
     }
 }

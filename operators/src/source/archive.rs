@@ -110,6 +110,8 @@ impl ArchiveConfig {
                     topic: topic.clone(),
                     partition,
                     number,
+                    start: part.first_offset,
+                    end: None,
                     records_ahead: Some(0),
                 });
                 plan.parts.push(Vec::new());
@@ -134,6 +136,28 @@ impl ArchiveConfig {
 }
 
 impl ArchivePlan {
+    /// Lets reading begin at an offset of each partition, where `offset_of` names one, instead of at the first.
+    pub fn start_at(&mut self, offset_of: impl Fn(i32) -> Option<i64>) {
+        for (split, parts) in self.splits.iter_mut().zip(&mut self.parts) {
+            let Some(start) = offset_of(split.partition) else { continue };
+            split.start = start;
+            // A file whose successor begins at or before the start holds nothing that is wanted.
+            let unwanted = parts.windows(2).take_while(|pair| pair[1].first_offset <= start).count();
+            parts.drain(..unwanted);
+            for part in parts.iter_mut() {
+                let file = &self.files[part.file];
+                let before = |group: &usize| file.last_offset(*group).is_some_and(|last| last < start);
+                let skipped: u64 = part.groups.iter().filter(|group| before(group)).map(|g| file.rows(*g)).sum();
+                // Of a file of several partitions nobody knows how many rows of a group are whose.
+                if !part.mixed {
+                    part.groups.retain(|group| !before(group));
+                    part.rows -= skipped.min(part.rows);
+                }
+            }
+            split.records_ahead = Some(parts.iter().map(|part| part.rows).sum());
+        }
+    }
+
     /// All splits, one a partition, ascending; of all workers.
     pub fn splits(&self) -> &[SplitInfo] {
         &self.splits

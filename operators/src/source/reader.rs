@@ -42,6 +42,10 @@ pub struct SplitInfo {
     /// The split's number in its source: the same whatever the number of workers (topics in the order of the
     /// configuration, then partitions ascending).
     pub number: u32,
+    /// The offset of the first record to read, or a lower one with no record between.
+    pub start: i64,
+    /// The offset before which reading ends; `None`: it doesn't, or the end is that of the files of an archive.
+    pub end: Option<i64>,
     /// Records known to lie ahead when reading began, for progress; `None` for an unbounded split. An upper bound where
     /// offsets have gaps.
     pub records_ahead: Option<u64>,
@@ -87,6 +91,9 @@ pub struct ReadProgress {
 pub trait SplitReader {
     /// This worker's splits. Constant for the life of the reader.
     fn splits(&self) -> &[SplitInfo];
+
+    /// Whether a record of a split is at hand, by its index. Asked of splits that [`SplitReader::read`] leaves out for a while.
+    fn at_hand(&mut self, split: usize) -> bool;
 
     /// Hands records to `each`, in offset order per split, until the request is met or nothing is at hand.
     fn read(

@@ -19,6 +19,8 @@ struct Group {
     pane: EventTime,
     key_hash: u64,
     key: Key,
+    /// Changed since the cut before.
+    changed: bool,
 }
 
 impl Groups {
@@ -38,7 +40,7 @@ impl Groups {
 
     #[cold]
     fn insert(&mut self, hash: u64, key_hash: u64, key: &[u8], pane: EventTime) -> u32 {
-        let group = Group { hash, pane, key_hash, key: key.into() };
+        let group = Group { hash, pane, key_hash, key: key.into(), changed: false };
         let at = match self.free.pop() {
             Some(at) => {
                 self.groups[at as usize] = group;
@@ -61,8 +63,30 @@ impl Groups {
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == at) {
             entry.remove();
             self.groups[at as usize].key = Key::default();
+            self.groups[at as usize].changed = false;
             self.free.push(at);
         }
+    }
+
+    /// Marks a group as changed; whether it was not marked before.
+    #[inline]
+    pub(super) fn mark_changed(&mut self, at: u32) -> bool {
+        !std::mem::replace(&mut self.groups[at as usize].changed, true)
+    }
+
+    /// Whether a group that was marked is still that, and takes the mark away. One that was removed is not, whoever has its number.
+    pub(super) fn take_changed(&mut self, at: u32) -> bool {
+        std::mem::take(&mut self.groups[at as usize].changed)
+    }
+
+    /// Whether there is a group of a key in a pane.
+    pub(super) fn contains(&self, key_hash: u64, key: &[u8], pane: EventTime) -> bool {
+        let hash = mix(key_hash, pane);
+        let is = |at: &u32| {
+            let group = &self.groups[*at as usize];
+            group.hash == hash && group.pane == pane && *group.key == *key
+        };
+        self.table.find(hash, is).is_some()
     }
 
     /// One more than the highest group number given out.

@@ -13,9 +13,10 @@
 //! into groups of its own; a pane is dropped when the last window that it belongs to has fired.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{AsArray, BinaryArray, RecordBatch};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType, UInt64Type};
+use arrow::array::{AsArray, BinaryArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::datatypes::{DataType, Field, Int64Type, TimestampMicrosecondType, UInt64Type};
 use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::EventTime;
 
@@ -23,6 +24,7 @@ use super::fired::{Accumulators, FIRED_ROWS_MAX, Fired, FiredBatch};
 use super::groups::Groups;
 use super::keys::{KEY_AT, Key, TIME_AT};
 use super::partial::PANE;
+use super::snapshot::{self, Chain, RestoredState};
 use super::{Grid, Window, WindowConfig};
 
 /// The pane of a time; remembers the last one, which most rows share with their neighbours.
@@ -68,6 +70,9 @@ pub(super) struct Panes {
     /// Hopping: windows that start at or before this have fired.
     fired_start: EventTime,
     row_groups: Vec<u32>,
+    /// Groups marked as changed since the cut before; some may be gone.
+    changed: Vec<u32>,
+    chain: Chain,
 }
 
 impl Panes {
@@ -81,6 +86,8 @@ impl Panes {
             open: BTreeMap::new(),
             fired_start: EventTime::MIN,
             row_groups: Vec::new(),
+            changed: Vec::new(),
+            chain: Chain::default(),
         }
     }
 
@@ -107,6 +114,9 @@ impl Panes {
             if new {
                 self.open.entry(pane).or_default().push(group);
             }
+            if self.groups.mark_changed(group) {
+                self.changed.push(group);
+            }
             self.row_groups.push(group);
         }
         self.accumulators.resize(self.groups.capacity());
@@ -116,6 +126,71 @@ impl Panes {
             self.accumulators.update(batch, &self.row_groups);
             Ok(())
         }
+    }
+
+    /// What has changed since the cut before, or everything; whether it is everything. No batch: nothing has changed.
+    pub(super) fn snapshot(&mut self) -> Result<(bool, Vec<RecordBatch>), JobError> {
+        let groups = &mut self.groups;
+        let mut rows: Vec<u32> = self.changed.drain(..).filter(|group| groups.take_changed(*group)).collect();
+        let full = self.chain.grow(rows.len(), groups.len());
+        if full {
+            rows = self.open.values().flatten().copied().collect();
+        } else if rows.is_empty() {
+            return Ok((false, Vec::new()));
+        }
+        let schema = snapshot::schema(vec![Field::new(PANE, DataType::Int64, false)], &self.accumulators);
+        let groups = &self.groups;
+        let batches = snapshot::batches(&rows, &schema, &self.accumulators, |part| {
+            vec![
+                Arc::new(UInt64Array::from_iter_values(part.iter().map(|g| groups.key_hash(*g)))),
+                Arc::new(BinaryArray::from_iter_values(part.iter().map(|g| groups.key(*g)))),
+                Arc::new(Int64Array::from_iter_values(part.iter().map(|g| groups.pane(*g)))),
+            ]
+        })?;
+        Ok((full, batches))
+    }
+
+    /// Takes back what a checkpoint held, for worker `worker` of `workers`.
+    pub(super) fn restore(
+        &mut self,
+        state: &RestoredState,
+        worker: usize,
+        workers: usize,
+    ) -> Result<(), JobError> {
+        let watermark = state.watermark;
+        let last_window = match self.window.clone() {
+            Window::Tumbling(grid) => grid,
+            Window::Hopping { size_us, every_us, offset_us } => {
+                let starts = Grid::Fixed { size_us: every_us, offset_us };
+                if watermark != EventTime::MIN {
+                    self.fired_start = starts.cell(watermark.saturating_sub(size_us)).0;
+                }
+                starts
+            }
+            Window::Session { .. } => unreachable!("sessions have no panes"),
+        };
+        let fired_start = self.fired_start;
+        let hopping = matches!(self.window, Window::Hopping { .. });
+        let has_fired = |pane: EventTime| {
+            let (start, end) = last_window.cell(pane);
+            if hopping { start <= fired_start } else { end <= watermark }
+        };
+        let mut rows = 0;
+        for batch in state.files.iter().rev().flatten() {
+            rows += batch.num_rows();
+            let panes = batch.column(TIME_AT).as_primitive::<Int64Type>();
+            let groups = &self.groups;
+            let wanted = snapshot::wanted(batch, worker, workers, |row, hash, key| {
+                let pane = panes.value(row);
+                !has_fired(pane) && !groups.contains(hash, key, pane)
+            })?;
+            self.absorb(&wanted)?;
+        }
+        for group in std::mem::take(&mut self.changed) {
+            self.groups.take_changed(group);
+        }
+        self.chain = Chain::restored(rows);
+        Ok(())
     }
 
     /// Gives out every window that ends at or before `watermark`.

@@ -23,7 +23,10 @@ use thalweg_engine::watermark::EventTime;
 
 use super::fired::{Accumulators, FIRED_ROWS_MAX, Fired, FiredBatch};
 use super::keys::{KEY_AT, Key, TIME_AT};
+use super::snapshot::Chain;
 use super::{Window, WindowConfig};
+
+mod snapshot;
 
 const NONE: u32 = u32::MAX;
 
@@ -37,6 +40,10 @@ struct Session {
     next: u32,
     /// Counts the uses of this slot, so that an entry of [`Sessions::due`] can tell whether it is still meant.
     generation: u32,
+    /// Whether it waits for its turn.
+    waiting: bool,
+    /// Changed since the cut before.
+    changed: bool,
 }
 
 /// The open sessions of the keys that a worker owns.
@@ -57,6 +64,9 @@ pub(super) struct Sessions {
     row_groups: Vec<u32>,
     merges: Vec<(u32, u32)>,
     open: usize,
+    /// Slots marked as changed since the cut before; some may be gone.
+    changed: Vec<u32>,
+    chain: Chain,
 }
 
 impl Sessions {
@@ -78,6 +88,8 @@ impl Sessions {
             row_groups: Vec::new(),
             merges: Vec::new(),
             open: 0,
+            changed: Vec::new(),
+            chain: Chain::default(),
         }
     }
 
@@ -97,6 +109,7 @@ impl Sessions {
                 None => self.join(*hash, keys.value(row), *time),
                 Some(_) => self.wait(*hash, keys.value(row), *time),
             };
+            self.mark_changed(group);
             self.row_groups.push(group);
         }
         self.accumulators.resize(self.sessions.len());
@@ -108,6 +121,15 @@ impl Sessions {
             self.release(from);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn mark_changed(&mut self, at: u32) {
+        let session = &mut self.sessions[at as usize];
+        if !session.changed {
+            session.changed = true;
+            self.changed.push(at);
+        }
     }
 
     // The session of a row, extended or opened.
@@ -174,6 +196,7 @@ impl Sessions {
             waiting_hash(session.hash, session.start)
         });
         self.waiting.entry(time).or_default().push(opened);
+        self.sessions[opened as usize].waiting = true;
         opened
     }
 
@@ -238,10 +261,13 @@ impl Sessions {
                         self.accumulators.merge_within(session, at);
                         self.accumulators.reset(&[at]);
                         self.release(at);
+                        self.mark_changed(session);
                     }
                     _ => {
+                        self.sessions[at as usize].waiting = false;
                         self.link(at, head);
                         self.add_due(at);
+                        self.mark_changed(at);
                     }
                 }
             }
@@ -292,8 +318,16 @@ impl Sessions {
     // A slot for a session of one row, not yet in its key's list.
     fn open_slot(&mut self, hash: u64, key: &[u8], time: EventTime) -> u32 {
         self.open += 1;
-        let session =
-            |generation| Session { hash, start: time, last: time, key: key.into(), next: NONE, generation };
+        let session = |generation| Session {
+            hash,
+            start: time,
+            last: time,
+            key: key.into(),
+            next: NONE,
+            generation,
+            waiting: false,
+            changed: false,
+        };
         match self.free.pop() {
             Some(at) => {
                 self.sessions[at as usize] = session(self.sessions[at as usize].generation);
@@ -345,6 +379,7 @@ impl Sessions {
         session.generation = session.generation.wrapping_add(1);
         session.key = Key::default();
         session.next = NONE;
+        (session.waiting, session.changed) = (false, false);
         self.free.push(at);
         self.open -= 1;
     }

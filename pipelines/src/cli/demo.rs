@@ -7,6 +7,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,7 +16,7 @@ use thalweg_query::{Format, Session};
 use thalweg_telemetry::{TelemetryConfig, Volume};
 
 use super::{generate, progress, run as run_command, table};
-use crate::run::{self, RunOptions, Summary};
+use crate::run::{self, GoOn, RunOptions, Summary};
 use crate::{catalogue, plan};
 
 /// Generate an hour of telemetry, run three pipelines of the catalogue over it, and tell what they found.
@@ -99,11 +100,11 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
     )?;
 
     let control = Control::new();
-    run_command::stop_on_signal(control.clone())?;
+    run_command::stop_on_signal(control.clone(), Duration::from_secs(30))?;
     let mut summaries = Vec::new();
     for entry in catalogue::ENTRIES {
         let options = RunOptions {
-            overwrite: true,
+            go_on: GoOn::Fresh,
             archives: Some(archives.clone()),
             ..RunOptions::new(workers, output.join(entry.name))
         };
@@ -118,7 +119,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
         let summary = job.run();
         watch.stop();
         summaries.push((entry.name, summary?));
-        if control.stopping() {
+        if control.stop_asked() {
             return Ok(ExitCode::from(130));
         }
     }

@@ -212,7 +212,14 @@ mod tests {
     const NOON: EventTime = 1_772_452_800_000_000;
 
     fn split(topic: &str, partition: i32) -> SplitInfo {
-        SplitInfo { topic: topic.into(), partition, number: partition as u32, records_ahead: None }
+        SplitInfo {
+            topic: topic.into(),
+            partition,
+            number: partition as u32,
+            start: 0,
+            end: None,
+            records_ahead: None,
+        }
     }
 
     #[test]

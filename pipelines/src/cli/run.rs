@@ -1,8 +1,9 @@
 //! `thalweg run`: a pipeline, from its first record to its closing summary.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -11,15 +12,18 @@ use thalweg_engine::control::Control;
 use super::validate::Format;
 use super::{load, progress, table};
 use crate::plan::SinkKind;
-use crate::run::{self, RunOptions, Summary};
+use crate::run::{self, CHECKPOINTS, GoOn, RunError, RunOptions, Summary};
 
-/// Run a pipeline until its sources end, or until Ctrl-C.
+/// Run a pipeline until its sources end, or until Ctrl-C; run it again, and it goes on where it was.
 ///
-/// Ctrl-C stops reading, lets what was read flow to the sinks and closes their files; windows that are still open are not written.
-/// A second Ctrl-C stops at once.
+/// A job makes a checkpoint every few seconds, and sinks show what belongs to it then. Whatever ends a job, `thalweg run` goes on from
+/// its newest checkpoint, on any number of workers: nothing is lost, nothing comes twice. Ctrl-C or SIGTERM makes a last checkpoint and
+/// ends; open windows are kept in it. A second one ends at once, and costs only what was read since the checkpoint before.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   thalweg run my_pipeline.yaml --workers 4
+  thalweg run my_pipeline.yaml --from 17                  back to checkpoint 17 (thalweg checkpoints lists them)
+  thalweg run my_pipeline.yaml --fresh                    once more from the start
   thalweg run provider_health --archives archives --output last_month    a backtest: recorded topics instead of Kafka
   KAFKA_BROKERS=kafka:9092 thalweg run provider_health")]
 pub(super) struct RunArgs {
@@ -31,9 +35,15 @@ pub(super) struct RunArgs {
     /// The folder of the outputs; by default output/<pipeline>.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Replace what an earlier run left in the output folder.
-    #[arg(long)]
-    overwrite: bool,
+    /// Go back to checkpoint N, and take back what sinks have published since.
+    #[arg(long, value_name = "N")]
+    from: Option<u64>,
+    /// Throw away checkpoints and outputs of earlier runs, and start at the beginning. Asks first on a terminal.
+    #[arg(long, conflicts_with = "from")]
+    fresh: bool,
+    /// How long the last checkpoint may take when the job is told to stop.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    grace: u64,
     /// Read archives instead of Kafka: a folder with a folder for each topic.
     #[arg(long, value_name = "DIR")]
     archives: Option<PathBuf>,
@@ -47,13 +57,32 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let workers = args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from("output").join(&plan.name));
     let options = RunOptions {
-        overwrite: args.overwrite,
+        go_on: match args.from {
+            Some(number) => GoOn::From(number),
+            None if args.fresh => GoOn::Fresh,
+            None => GoOn::Newest,
+        },
         archives: args.archives.clone(),
         ..RunOptions::new(workers, &output)
     };
+    if args.fresh && !may_throw_away(&output)? {
+        writeln!(std::io::stderr(), "nothing was changed")?;
+        return Ok(ExitCode::FAILURE);
+    }
     let control = Control::new();
-    stop_on_signal(control.clone())?;
-    let job = run::prepare(&plan, &options, &control)?;
+    stop_on_signal(control.clone(), Duration::from_secs(args.grace))?;
+    let job = match run::prepare(&plan, &options, &control) {
+        Err(finished @ RunError::Finished { .. }) => {
+            writeln!(std::io::stderr(), "{finished}")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        job => job?,
+    };
+    if let Some(base) = job.goes_on_from() {
+        let read: u64 = base.sources.iter().map(|source| source.total.read).sum();
+        let (number, read) = (base.number, table::count(read));
+        writeln!(std::io::stderr(), "{}: goes on from checkpoint {number}, after {read} rows", plan.name)?;
+    }
     let watch = progress::Watch::start(&plan.name, job.status());
     let summary = job.run();
     watch.stop();
@@ -69,16 +98,45 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The first signal asks the job to end, the second ends the process.
-pub(super) fn stop_on_signal(control: Control) -> Result<()> {
+/// The first signal asks the job to make a last checkpoint and end, the second ends the process; and so does the first when the
+/// checkpoint takes longer than `grace`.
+pub(super) fn stop_on_signal(control: Control, grace: Duration) -> Result<()> {
     ctrlc::set_handler(move || {
-        if control.stopping() {
+        if control.stop_asked() {
             std::process::exit(130);
         }
-        let _ = writeln!(std::io::stderr(), "stopping: closing files; press Ctrl-C again to stop at once");
+        let _ = writeln!(
+            std::io::stderr(),
+            "stopping: making a last checkpoint; press Ctrl-C again to stop at once (nothing is lost)"
+        );
         control.stop();
+        std::thread::spawn(move || {
+            std::thread::sleep(grace);
+            let _ = writeln!(
+                std::io::stderr(),
+                "error: the last checkpoint was not made within {} s; the job goes on from the one before when it is run again",
+                grace.as_secs()
+            );
+            std::process::exit(1);
+        });
     })?;
     Ok(())
+}
+
+// Whoever sits at a terminal is asked before checkpoints are gone; a script knows what it does.
+fn may_throw_away(output: &Path) -> Result<bool> {
+    let checkpoints = output.join(CHECKPOINTS);
+    if !checkpoints.exists() || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    write!(
+        std::io::stderr(),
+        "this throws away all checkpoints and outputs in {}; go on? [y/N] ",
+        output.display()
+    )?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path) -> Result<()> {
@@ -100,7 +158,7 @@ fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path) -> R
     if summary.windows_open > 0 {
         writeln!(
             out,
-            "{} keys had open windows, which are not written; run again from the start to complete them",
+            "{} open groups of windows are kept in the last checkpoint; run it again to go on",
             table::count(summary.windows_open)
         )?;
     }

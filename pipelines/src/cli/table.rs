@@ -42,7 +42,7 @@ pub(super) fn sinks(sinks: &[SinkSummary]) -> Table {
 }
 
 /// A table whose first column is text and whose others are numbers.
-fn numbers(header: &[&str]) -> Table {
+pub(super) fn numbers(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(header);
     for column in table.column_iter_mut().skip(1) {

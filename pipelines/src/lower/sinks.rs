@@ -6,11 +6,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use thalweg_engine::control::JobError;
-use thalweg_operators::sink::json_lines::{Destination, JsonLinesSink};
+use thalweg_operators::sink::json_lines::{Destination, JsonLinesSink, StdoutPublisher};
 use thalweg_operators::sink::parquet::{ParquetConfig, ParquetSink};
-use thalweg_operators::sink::{Sink, SinkCounters};
+use thalweg_operators::sink::staging::{FolderPublisher, Staging};
+use thalweg_operators::sink::{Publisher, Sink, SinkCounters};
 
-use crate::plan::{PartitionColumn, PlannedSink, SinkKind};
+use crate::plan::{PartitionColumn, Plan, PlannedSink, SinkKind};
+use crate::run::{JobContext, RunError};
 
 /// The standing output of late rows.
 pub(crate) const LATE: &str = "_late";
@@ -22,24 +24,26 @@ const DAY_US: i64 = 86_400_000_000;
 
 /// A worker's writer of a planned sink.
 pub(super) fn planned(
-    output: &Path,
+    job: &JobContext,
     planned: &PlannedSink,
     worker: usize,
     counters: &Arc<SinkCounters>,
 ) -> Box<dyn Sink> {
-    let folder = output.join(&planned.name);
+    let folder = job.output.join(&planned.name);
+    let staging = staging(job, worker);
     match &planned.kind {
         SinkKind::Parquet { partition_by, target_file_bytes } => {
             let config = ParquetConfig {
                 partition_by: partition_by.iter().map(|by| by.name(&planned.columns).to_owned()).collect(),
                 file_bytes_target: *target_file_bytes as usize,
-                ..ParquetConfig::new(&planned.name, folder)
+                buffer_bytes_max: job.memory.sink_buffer_bytes,
+                ..ParquetConfig::new(&planned.name, folder, staging)
             };
-            Box::new(ParquetSink::new(config, worker, Arc::clone(counters)))
+            Box::new(ParquetSink::new(config, job.cuts.first(), Arc::clone(counters)))
         }
         SinkKind::Jsonl => {
-            let file = Destination::File(folder.join(format!("part-{worker:03}.jsonl")));
-            Box::new(JsonLinesSink::new(&planned.name, file, Arc::clone(counters)))
+            let files = Destination::Files(folder, staging);
+            Box::new(JsonLinesSink::new(&planned.name, files, Arc::clone(counters)))
         }
         SinkKind::Stdout => {
             Box::new(JsonLinesSink::new(&planned.name, Destination::Stdout, Arc::clone(counters)))
@@ -49,7 +53,7 @@ pub(super) fn planned(
 
 /// A worker's writer of late or rejected rows.
 pub(super) fn standing(
-    output: &Path,
+    job: &JobContext,
     name: &str,
     worker: usize,
     counters: &Arc<SinkCounters>,
@@ -57,10 +61,37 @@ pub(super) fn standing(
     let config = ParquetConfig {
         sort_by: ["source", "topic", "partition", "offset"].map(str::to_owned).to_vec(),
         // Rows that something is wrong with may be large, and many at once.
-        buffer_bytes_max: 32 << 20,
-        ..ParquetConfig::new(name, output.join(name))
+        buffer_bytes_max: job.memory.sink_buffer_bytes.min(32 << 20),
+        ..ParquetConfig::new(name, job.output.join(name), staging(job, worker))
     };
-    Box::new(ParquetSink::new(config, worker, Arc::clone(counters)))
+    Box::new(ParquetSink::new(config, job.cuts.first(), Arc::clone(counters)))
+}
+
+fn staging(job: &JobContext, worker: usize) -> Staging {
+    Staging { generation: job.generation, worker, in_place: false }
+}
+
+/// What makes the files of each sink visible: those of the plan in its order, then the standing outputs.
+///
+/// # Errors
+/// A sink whose other side can't be reached, or is not as it must be.
+pub(crate) fn publishers(
+    plan: &Plan,
+    output: &Path,
+    _job: &str,
+) -> Result<Vec<Box<dyn Publisher>>, RunError> {
+    let mut all: Vec<Box<dyn Publisher>> = Vec::new();
+    for sink in &plan.sinks {
+        let folder = output.join(&sink.name);
+        all.push(match &sink.kind {
+            SinkKind::Parquet { .. } | SinkKind::Jsonl => Box::new(FolderPublisher::new(&sink.name, folder)),
+            SinkKind::Stdout => Box::new(StdoutPublisher(sink.name.clone())),
+        });
+    }
+    for name in [LATE, REJECTED] {
+        all.push(Box::new(FolderPublisher::new(name, output.join(name))));
+    }
+    Ok(all)
 }
 
 /// Adds the column `window_date` where the sink makes folders of it.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use thalweg_engine::checkpoint::SplitPosition;
 use thalweg_engine::tick::TickLimits;
 use thalweg_kafka::{KafkaConfig, KafkaPlan, PlannedSplit, Position};
 use thalweg_operators::source::archive::{ArchiveConfig, ArchivePlan};
@@ -17,10 +18,15 @@ use crate::plan::{Connector, KafkaConnector, PlannedSource};
 /// How long brokers may take to say what they hold.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long somebody who only looks waits for brokers.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A source whose splits are known.
 pub(crate) struct LoweredSource {
     pub(crate) config: SourceConfig,
     pub(crate) counters: Arc<SourceCounters>,
+    /// Where its splits begin: at the job's beginning, or where a checkpoint left them.
+    pub(crate) positions: Arc<Vec<SplitPosition>>,
     connection: Connection,
 }
 
@@ -30,17 +36,24 @@ enum Connection {
 }
 
 impl LoweredSource {
-    /// Finds the splits. `archives`: a folder of archives by topic to read instead of Kafka.
+    /// Finds the splits. `archives`: a folder of archives by topic to read instead of Kafka. `from`: where a checkpoint left the splits,
+    /// or where another process of the job has found them; empty: find out.
     pub(crate) fn new(
         number: usize,
         planned: &PlannedSource,
         archives: Option<&Path>,
         limits: TickLimits,
+        from: &[SplitPosition],
     ) -> Result<Self, SourceError> {
         let headers = planned.metadata.contains(&MetadataColumn::Headers);
         let archive = |path: &Path| {
             let (source_name, path) = (planned.name.clone(), path.to_owned());
-            ArchiveConfig { source_name, path, topic: None, headers }.resolve()
+            let mut plan = ArchiveConfig { source_name, path, topic: None, headers }.resolve()?;
+            if let Some(topic) = plan.splits().first().map(|split| Arc::clone(&split.topic)) {
+                let of = |partition| from.iter().find(|at| at.topic == *topic && at.partition == partition);
+                plan.start_at(|partition| of(partition).map(|at| at.next));
+            }
+            Ok::<_, SourceError>(plan)
         };
         let connection = match (&planned.connector, archives) {
             (Connector::Archive { path }, _) => Connection::Archives(vec![archive(path)?]),
@@ -49,7 +62,15 @@ impl LoweredSource {
                 Connection::Archives(plans.collect::<Result<_, _>>()?)
             }
             (Connector::Kafka(kafka), None) => {
-                Connection::Kafka(kafka_config(&planned.name, kafka, headers).resolve(RESOLVE_TIMEOUT)?)
+                let mut config = kafka_config(&planned.name, kafka, headers);
+                if !from.is_empty() {
+                    // Only of partitions that the topic has got since is the start still a question.
+                    config.start = Position::Earliest;
+                    config.end = config.end.filter(|end| !matches!(end, Position::Offsets(_)));
+                }
+                let mut plan = config.resolve(RESOLVE_TIMEOUT)?;
+                plan.go_on_from(from.iter().map(|at| (at.topic.as_str(), at.partition, at.next, at.end)))?;
+                Connection::Kafka(plan)
             }
         };
         let config = SourceConfig {
@@ -63,12 +84,18 @@ impl LoweredSource {
                 field: planned.event_time.field,
                 lateness_us: planned.event_time.lateness_us,
                 max_ahead_us: planned.event_time.max_ahead_us,
+                idle_after: planned
+                    .event_time
+                    .idle_after_us
+                    .map(|us| Duration::from_micros(us.unsigned_abs())),
             },
             order: planned.order,
             limits,
         };
-        let counters = Arc::new(SourceCounters::new(&planned.name, connection.splits()));
-        Ok(LoweredSource { config, counters, connection })
+        let splits = connection.splits();
+        let positions = splits.iter().map(|split| position_of(split, from)).collect();
+        let counters = Arc::new(SourceCounters::new(&planned.name, splits));
+        Ok(LoweredSource { config, counters, positions: Arc::new(positions), connection })
     }
 
     /// The reader of one worker's splits.
@@ -88,12 +115,31 @@ impl LoweredSource {
     }
 }
 
+fn position_of(split: &SplitInfo, from: &[SplitPosition]) -> SplitPosition {
+    let found = from.iter().find(|at| at.topic == *split.topic && at.partition == split.partition);
+    found.cloned().unwrap_or_else(|| SplitPosition {
+        topic: split.topic.to_string(),
+        partition: split.partition,
+        number: split.number,
+        next: split.start,
+        end: split.end,
+        highest: None,
+        floor: None,
+        idle: false,
+        ended: false,
+    })
+}
+
 /// In place of a source that can't be opened: no splits, no records.
 pub(super) struct Nothing;
 
 impl SplitReader for Nothing {
     fn splits(&self) -> &[SplitInfo] {
         &[]
+    }
+
+    fn at_hand(&mut self, _split: usize) -> bool {
+        false
     }
 
     fn read(
@@ -112,6 +158,15 @@ impl Connection {
             Connection::Archives(plans) => chained::numbered(plans),
         }
     }
+}
+
+/// Where each split of a Kafka source ends now: topic, partition, the offset after the last record. `None` where brokers do not say.
+pub(crate) fn ends_now(planned: &PlannedSource) -> Option<Vec<(String, i32, i64)>> {
+    let Connector::Kafka(kafka) = &planned.connector else { return None };
+    let mut config = kafka_config(&planned.name, kafka, false);
+    (config.start, config.end) = (Position::Latest, None);
+    let plan = config.resolve(ASK_TIMEOUT).ok()?;
+    Some(plan.splits().iter().map(|split| (split.topic.to_string(), split.partition, split.start)).collect())
 }
 
 fn kafka_config(source: &str, kafka: &KafkaConnector, headers: bool) -> KafkaConfig {
@@ -178,6 +233,11 @@ mod chained {
     impl SplitReader for ChainedArchives {
         fn splits(&self) -> &[SplitInfo] {
             &self.splits
+        }
+
+        fn at_hand(&mut self, split: usize) -> bool {
+            let (reader, index) = self.places[split];
+            self.readers[reader].at_hand(index)
         }
 
         // One split a call, the one furthest behind: its archive's reader is asked for it alone.

@@ -15,9 +15,20 @@ use thalweg_schemas::Format;
 use super::check::{CheckedExpr, CheckedKind, CheckedSink, CheckedStep, CheckedWindow, Checker};
 use super::messages::Finding;
 use super::model::{
-    NamedExpr, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Predicate,
+    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Predicate,
     StepKind, StreamId,
 };
+use crate::spec::Spec;
+
+fn checkpoint(spec: &Spec) -> PlannedCheckpoint {
+    let of = &spec.checkpoint;
+    PlannedCheckpoint {
+        interval_us: of.interval.as_ref().map_or(10_000_000, |interval| interval.us),
+        rows_max: of.every_rows.as_ref().map(|rows| rows.value),
+        keep: of.keep.as_ref().map_or(5, |keep| usize::try_from(keep.value).unwrap_or(usize::MAX)),
+        storage: of.storage.as_ref().map(|storage| storage.value.clone()),
+    }
+}
 
 /// What is read of a stream.
 #[derive(Debug, Default)]
@@ -43,6 +54,8 @@ pub(super) fn assemble(
         sources: Vec::new(),
         steps: Vec::new(),
         sinks: Vec::new(),
+        checkpoint: checkpoint(checker.spec),
+        memory_bytes: checker.spec.memory.as_ref().map_or(1 << 30, |size| size.bytes),
         warnings: checker.warnings.clone(),
     };
     // Numbers of the spec → numbers of the plan.

@@ -26,8 +26,25 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// Sinks, in the order of the spec.
     pub sinks: Vec<PlannedSink>,
+    /// How the job is made safe against crashes.
+    pub checkpoint: PlannedCheckpoint,
+    /// Bytes of memory for rows on their way, in each process.
+    pub memory_bytes: u64,
     /// What is allowed, but was probably not meant.
     pub warnings: Vec<Problem>,
+}
+
+/// How a job is made safe against crashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedCheckpoint {
+    /// From one to the next, microseconds.
+    pub interval_us: i64,
+    /// Earlier, when a process has read so many rows.
+    pub rows_max: Option<u64>,
+    /// How many are kept.
+    pub keep: usize,
+    /// Where; `None`: in the output folder.
+    pub storage: Option<String>,
 }
 
 /// A stream: what a source or a step gives.

@@ -135,14 +135,6 @@ impl Checker<'_> {
             }
             _ => None,
         };
-        if let Some(idle_after) = &spec.idle_after {
-            // Splits may leave and join the watermark's minimum at a checkpoint only, so that a replay can do the same.
-            let path = format!("{path}.event_time.idle_after");
-            let message =
-                "has no effect yet: a silent split holds back the watermark until it speaks or ends";
-            let warning = self.spec.source.problem(idle_after.at, path, message.to_owned(), None);
-            self.warnings.push(warning);
-        }
         EventTime {
             field,
             lateness_us: spec.lateness.as_ref().map_or(0, |each| each.us),

@@ -14,7 +14,7 @@ pub struct Summary {
     pub sources: Vec<SourceSummary>,
     /// Windows that fired, over all steps.
     pub windows_fired: u64,
-    /// Keys (and, of hopping windows, panes) that had open windows when the job was stopped; these are not written.
+    /// Keys (and, of hopping windows, panes) that had open windows when the job was stopped: its last checkpoint holds them.
     pub windows_open: u64,
     /// Of each sink; late and rejected rows last.
     pub sinks: Vec<SinkSummary>,
@@ -54,11 +54,11 @@ pub struct SourceSummary {
 pub struct SinkSummary {
     /// Its name.
     pub name: String,
-    /// Rows published.
+    /// Rows completed by this run.
     pub rows: u64,
-    /// Files published.
+    /// Files completed by this run.
     pub files: u64,
-    /// Bytes published.
+    /// Bytes completed by this run.
     pub bytes: u64,
 }
 

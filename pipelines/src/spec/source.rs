@@ -81,7 +81,7 @@ pub struct EventTimeSpec {
     pub lateness: Option<Spanned<Duration>>,
     /// How far past its record's timestamp a row's event time may lie before the row is rejected; by default 1h.
     pub max_ahead: Option<Spanned<Duration>>,
-    /// After how long without records a split stops holding back the others; by default never. Has no effect yet.
+    /// After how long without records a split stops holding back the others, from the next checkpoint on; by default never.
     pub idle_after: Option<Spanned<Duration>>,
 }
 

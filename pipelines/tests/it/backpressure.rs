@@ -18,9 +18,10 @@ use thalweg::run::{RunError, RunOptions, prepare};
 use thalweg_engine::cluster::{self, Cluster};
 use thalweg_engine::control::Control;
 use thalweg_engine::gate::Gate;
+use thalweg_engine::checkpoint::{Cuts, StagedFile};
 use thalweg_engine::tick::{TickClock, TickLimits};
 use thalweg_engine::{BatchStream, Batches, Out};
-use thalweg_operators::sink::{Sink, SinkError, sink};
+use thalweg_operators::sink::{Sink, SinkError, SinkJob, sink};
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 use thalweg_operators::source::{
     EventTimeConfig, ReadProgress, ReadRequest, Record, SourceConfig, SourceCounters, SourceError, SourceJob,
@@ -53,15 +54,13 @@ enum Stall {
 /// What the workers and the test share.
 struct Shared {
     control: Control,
-    clock: TickClock,
+    cuts: Cuts,
     limits: TickLimits,
     stall: Stall,
     permits: Permits,
     /// Rows read and rows taken by sinks, of each worker.
     read: Vec<AtomicU64>,
     taken: Vec<AtomicU64>,
-    /// Calls of idle, of all sinks.
-    idle: AtomicU64,
     /// A reader was called that should have waited.
     overran: AtomicBool,
 }
@@ -71,13 +70,12 @@ impl Shared {
         let counts = || (0..workers).map(|_| AtomicU64::new(0)).collect();
         Arc::new(Shared {
             control: Control::new(),
-            clock: TickClock::default(),
+            cuts: Cuts::new(0, workers, TickClock::default()),
             limits,
             stall,
             permits: Permits::default(),
             read: counts(),
             taken: counts(),
-            idle: AtomicU64::new(0),
             overran: AtomicBool::new(false),
         })
     }
@@ -141,6 +139,10 @@ impl SplitReader for Numbers {
         &self.infos
     }
 
+    fn at_hand(&mut self, _split: usize) -> bool {
+        self.ticks.is_some()
+    }
+
     fn read(
         &mut self,
         request: ReadRequest<'_>,
@@ -178,13 +180,8 @@ impl Sink for Blocking {
         Ok(())
     }
 
-    fn idle(&mut self) -> Result<(), SinkError> {
-        self.shared.idle.fetch_add(1, SeqCst);
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), SinkError> {
-        Ok(())
+    fn stage(&mut self, _checkpoint: u64) -> Result<Vec<StagedFile>, SinkError> {
+        Ok(Vec::new())
     }
 }
 
@@ -221,7 +218,7 @@ fn source_config(name: &str, number: u32, limits: TickLimits) -> SourceConfig {
         schema: Arc::new(Schema { name: "raw".to_owned(), description: None, fields: Vec::new() }),
         fields: Vec::new(),
         metadata: Vec::new(),
-        event_time: EventTimeConfig { field: None, lateness_us: 0, max_ahead_us: 0 },
+        event_time: EventTimeConfig { field: None, lateness_us: 0, max_ahead_us: 0, idle_after: None },
         order: false,
         limits,
     }
@@ -235,6 +232,8 @@ fn run_sources(shared: &Arc<Shared>, sources: &[Option<u64>]) {
         topic: "numbers".into(),
         partition: number as i32,
         number,
+        start: 0,
+        end: None,
         records_ahead: None,
     };
     let counters: Vec<Arc<SourceCounters>> = (0..sources.len())
@@ -256,14 +255,16 @@ fn run_sources(shared: &Arc<Shared>, sources: &[Option<u64>]) {
                 let job = SourceJob {
                     control: shared.control.clone(),
                     gate: gate.clone(),
-                    clock: shared.clock.clone(),
+                    cuts: shared.cuts.clone(),
+                    positions: Arc::default(),
                     counters: Arc::clone(&counters[number]),
                 };
                 let config = source_config(&number.to_string(), number as u32, shared.limits);
                 let streams = source(scope, config, Box::new(reader), job);
                 let out = Blocking { shared: Arc::clone(&shared), worker: index };
                 let rows = stalling(streams.rows, &shared);
-                sink(rows, "numbers", Box::new(out), shared.control.clone(), &gate);
+                let job = SinkJob { control: shared.control.clone(), gate: gate.clone(), cuts: shared.cuts.clone() };
+                sink(rows, "numbers", Box::new(out), job);
                 gate.watch(streams.late);
                 gate.watch(streams.rejected);
             }
@@ -339,7 +340,7 @@ fn a_stop_while_the_sink_stalls_ends_the_job_with_what_was_read() {
         for read in &shared.read {
             wait_until("every source waits", || read.load(SeqCst) == AHEAD * TICK_ROWS);
         }
-        shared.control.stop();
+        shared.control.end();
         shared.permits.give(AHEAD);
         running.end();
         for worker in 0..workers {
@@ -363,29 +364,16 @@ fn an_idle_source_beside_a_busy_one_does_not_hold_it_up() {
                 wait_until("the busy source is read to its end", || taken.load(SeqCst) == TICKS * TICK_ROWS);
             }
             // The idle one has no end.
-            shared.control.stop();
+            shared.control.end();
             running.end();
         }
     }
 }
 
-#[test]
-fn a_sink_is_called_though_nothing_comes() {
-    let shared = Shared::new(1, Stall::Holds, limits()[0]);
-    let running = {
-        let shared = Arc::clone(&shared);
-        Running::start(move || run_sources(&shared, &[None]))
-    };
-    // Rows that wait for a file to be full are written when they are old, also where no other rows follow.
-    wait_until("the sink is called again and again", || shared.idle.load(SeqCst) >= 4);
-    shared.control.stop();
-    running.end();
-}
-
 /// Fails at its first row on the second worker.
 struct Failing {
     worker: usize,
-    finished: Arc<AtomicBool>,
+    staged: Arc<AtomicBool>,
 }
 
 impl Sink for Failing {
@@ -397,13 +385,9 @@ impl Sink for Failing {
         Ok(())
     }
 
-    fn idle(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), SinkError> {
-        self.finished.store(true, SeqCst);
-        Ok(())
+    fn stage(&mut self, _checkpoint: u64) -> Result<Vec<StagedFile>, SinkError> {
+        self.staged.store(true, SeqCst);
+        Ok(Vec::new())
     }
 }
 
@@ -411,19 +395,20 @@ impl Sink for Failing {
 fn a_sink_that_fails_on_one_worker_ends_the_job_on_all_and_none_completes() {
     let workers = 3;
     let shared = Shared::new(workers, Stall::Holds, limits()[0]);
-    let finished = Arc::new(AtomicBool::new(false));
-    let (job_shared, job_finished) = (Arc::clone(&shared), Arc::clone(&finished));
+    let staged = Arc::new(AtomicBool::new(false));
+    let (job_shared, job_staged) = (Arc::clone(&shared), Arc::clone(&staged));
     in_time(move || {
         cluster::run(&Cluster::Threads { workers }, move |worker| {
             let (index, gate, shared) = (worker.index(), Gate::new(), &job_shared);
             worker.dataflow(|scope| {
                 let info =
-                    SplitInfo { topic: "numbers".into(), partition: 0, number: 0, records_ahead: None };
+                    SplitInfo { topic: "numbers".into(), partition: 0, number: 0, start: 0, end: None, records_ahead: None };
                 let counters = Arc::new(SourceCounters::new("numbers", vec![info.clone()]));
                 let job = SourceJob {
                     control: shared.control.clone(),
                     gate: gate.clone(),
-                    clock: shared.clock.clone(),
+                    cuts: shared.cuts.clone(),
+                    positions: Arc::default(),
                     counters,
                 };
                 // Far more than can be read before the failure is known: the gate sees to that.
@@ -436,15 +421,16 @@ fn a_sink_that_fails_on_one_worker_ends_the_job_on_all_and_none_completes() {
                 };
                 let config = source_config("numbers", 0, shared.limits);
                 let streams = source(scope, config, Box::new(reader), job);
-                let out = Failing { worker: index, finished: Arc::clone(&job_finished) };
-                sink(streams.rows, "numbers", Box::new(out), shared.control.clone(), &gate);
+                let out = Failing { worker: index, staged: Arc::clone(&job_staged) };
+                let job = SinkJob { control: shared.control.clone(), gate: gate.clone(), cuts: shared.cuts.clone() };
+                sink(streams.rows, "numbers", Box::new(out), job);
             });
         })
     })
     .expect("workers that end");
     let error = shared.control.take_error().expect("the sink's error").to_string();
     assert!(error.contains("the disk is full"), "{error}");
-    assert!(!finished.load(SeqCst), "a sink completed what is incomplete");
+    assert!(!staged.load(SeqCst), "a sink staged what is incomplete");
     for read in &shared.read {
         assert!(read.load(SeqCst) < 1_000_000 * TICK_ROWS, "a source read on to its end");
     }
@@ -549,7 +535,11 @@ sinks:
             error.starts_with("step inverse: 1 / (number - 20): ") && error.contains("nullif(…, 0)"),
             "{error}"
         );
-        assert_eq!(files(&output), Vec::<std::path::PathBuf>::new(), "{workers} workers");
+        let published: Vec<_> = files(&output)
+            .into_iter()
+            .filter(|file| !file.iter().any(|part| part == "_checkpoints" || part == ".staging"))
+            .collect();
+        assert_eq!(published, Vec::<std::path::PathBuf>::new(), "{workers} workers");
         let (read, all) = (status.sources[0].read(), 3 * rows.unsigned_abs());
         assert!(read < all / 2, "{workers} workers read {read} of {all} rows of a job that had failed");
     }

@@ -1,11 +1,12 @@
 //! Semantics as data: each folder of `tests/cases` holds a pipeline, its input, and the rows that have to come out.
 //!
 //! ```text
-//!   pipeline.yaml  input.jsonl ──▶ archives ──▶ job, four ways ──▶ rows = expected.jsonl
+//!   pipeline.yaml  input.jsonl ──▶ archives ──▶ job, five ways ──▶ rows = expected.jsonl
 //!                                                              ──▶ late rows = late.jsonl, rejected rows = rejected.jsonl (or none)
 //! ```
 //!
-//! The four ways: one worker; three; ticks of one row; and partitions numbered in another order, so that they go to other workers.
+//! The five ways: one worker; three; ticks of one row; partitions numbered in another order, so that they go to other workers; and
+//! broken off after each few checkpoints, to go on with another number of workers.
 //! Where the numbers themselves show in the rows (`_partition`, or ties that they settle), the pipeline says so in a comment,
 //! `# Partition numbers matter`, and they stay as they are.
 //!
@@ -14,10 +15,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Map, Value as Json};
 use thalweg::plan::{self, Plan};
-use thalweg::run::{RunOptions, Summary, run};
+use thalweg::run::{RunError, RunOptions, Summary, open_store, prepare, run};
+use thalweg_engine::checkpoint::{History, Manifest, SourceCounts};
+use thalweg_engine::cluster::Cluster;
 use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickLimits;
 
@@ -26,6 +30,8 @@ mod rows;
 
 use input::{Input, Numbering};
 use rows::{Row, Value, Written, show};
+
+use crate::patience::wait_until;
 
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
@@ -73,21 +79,36 @@ struct Way {
     workers: usize,
     limits: TickLimits,
     numbering: Numbering,
+    broken_off: bool,
 }
 
-fn ways() -> [Way; 4] {
+fn ways() -> [Way; 5] {
     let limits = TickLimits::default();
     let numbering = Numbering::AsGiven;
     let one_row = TickLimits { rows_max: 1, ..limits };
     [
-        Way { name: "1 worker", workers: 1, limits, numbering },
-        Way { name: "3 workers", workers: 3, limits, numbering },
-        Way { name: "2 workers, ticks of one row", workers: 2, limits: one_row, numbering },
+        Way { name: "1 worker", workers: 1, limits, numbering, broken_off: false },
+        Way { name: "3 workers", workers: 3, limits, numbering, broken_off: false },
+        Way {
+            name: "2 workers, ticks of one row",
+            workers: 2,
+            limits: one_row,
+            numbering,
+            broken_off: false,
+        },
         Way {
             name: "2 workers, partitions dealt otherwise",
             workers: 2,
             limits,
             numbering: Numbering::Dealt,
+            broken_off: false,
+        },
+        Way {
+            name: "broken off again and again",
+            workers: 1,
+            limits: one_row,
+            numbering,
+            broken_off: true,
         },
     ]
 }
@@ -151,8 +172,12 @@ impl Case {
         let only = plan.sources[0].name.clone();
         let numbers = self.input.write(&archives, &only, way.numbering);
         let options = RunOptions { limits: way.limits, ..RunOptions::new(way.workers, &output) };
-        let summary =
-            run(&plan, &options, &Control::new()).unwrap_or_else(|error| panic!("{}: {error}", way.name));
+        let account = if way.broken_off {
+            Account::of_manifest(&broken_off(&plan, &options))
+        } else {
+            let summary = run(&plan, &options, &Control::new());
+            Account::of_summary(&summary.unwrap_or_else(|error| panic!("{}: {error}", way.name)))
+        };
 
         let mut faults = Vec::new();
         let mut expected: BTreeMap<String, Vec<Map<String, Json>>> = BTreeMap::new();
@@ -167,15 +192,15 @@ impl Case {
             let written = Written::read(&output.join(&sink.name));
             let expected = expected.remove(&sink.name).unwrap_or_default();
             faults.extend(compare(&sink.name, &written, &expected));
-            faults.extend(count(&summary, &sink.name, written.rows.len()));
+            faults.extend(account.count(&sink.name, written.rows.len()));
         }
         faults.extend(expected.into_keys().map(|sink| format!("there is no sink {sink}")));
         for (name, expected) in [("_late", &self.late), ("_rejected", &self.rejected)] {
             let written = Written::read(&output.join(name));
             faults.extend(self.compare_refused(name, &written, expected, &only, &numbers));
-            faults.extend(count(&summary, name, written.rows.len()));
+            faults.extend(account.count(name, written.rows.len()));
         }
-        faults.extend(self.account(&summary, &only));
+        faults.extend(self.account(&account, &only));
         faults
     }
 
@@ -230,29 +255,25 @@ impl Case {
     }
 
     /// read = accepted + late + rejected, for each source.
-    fn account(&self, summary: &Summary, only: &str) -> Vec<String> {
+    fn account(&self, account: &Account, only: &str) -> Vec<String> {
         let mut faults = Vec::new();
         let of_source = |name: &str, rows: &[Map<String, Json>]| {
             rows.iter().filter(|row| row.get("source").and_then(Json::as_str).unwrap_or(only) == name).count()
                 as u64
         };
-        for source in &summary.sources {
+        for (name, found) in &account.sources {
             let records = self.input.records.iter();
-            let read = records
-                .filter(|record| record.source.as_deref().unwrap_or(only) == source.name)
-                .count() as u64;
-            let (late, rejected) =
-                (of_source(&source.name, &self.late), of_source(&source.name, &self.rejected));
+            let read =
+                records.filter(|record| record.source.as_deref().unwrap_or(only) == name).count() as u64;
+            let (late, rejected) = (of_source(name, &self.late), of_source(name, &self.rejected));
             let expected = [read, read - late - rejected, late, rejected];
-            let found = [source.read, source.accepted, source.late, source.rejected];
-            if found != expected {
-                let name = &source.name;
+            if *found != expected {
                 faults
                     .push(format!("{name}: [read, accepted, late, rejected] is {found:?}, not {expected:?}"));
             }
         }
-        if summary.stopped || summary.windows_open != 0 {
-            faults.push(format!("the job ended with {} open windows", summary.windows_open));
+        if account.open != 0 {
+            faults.push(format!("the job ended with {} open windows", account.open));
         }
         faults
     }
@@ -283,9 +304,81 @@ fn differences(name: &str, written: &[Row], expected: Vec<Row>) -> Vec<String> {
     differing.map(|(row, count)| format!("{name}: {} {} × {}", side(count), count.abs(), show(row))).collect()
 }
 
-/// The summary's count of a sink's rows against the rows that are there.
-fn count(summary: &Summary, sink: &str, rows: usize) -> Option<String> {
-    let counted = summary.sinks.iter().find(|each| each.name == sink).map(|each| each.rows);
-    (counted != Some(rows as u64))
-        .then(|| format!("{sink}: {rows} rows were written, and {counted:?} counted"))
+/// What a job says of itself.
+struct Account {
+    /// Of each source: read, accepted, late, rejected.
+    sources: Vec<(String, [u64; 4])>,
+    /// Rows of each sink.
+    sinks: Vec<(String, u64)>,
+    open: u64,
+}
+
+impl Account {
+    fn of_summary(summary: &Summary) -> Account {
+        assert!(!summary.stopped);
+        let sources = summary.sources.iter();
+        Account {
+            sources: sources.map(|s| (s.name.clone(), [s.read, s.accepted, s.late, s.rejected])).collect(),
+            sinks: summary.sinks.iter().map(|sink| (sink.name.clone(), sink.rows)).collect(),
+            open: summary.windows_open,
+        }
+    }
+
+    /// Over all runs: what the last checkpoint says.
+    fn of_manifest(manifest: &Manifest) -> Account {
+        assert!(manifest.finished);
+        let counts = |s: &SourceCounts| [s.read, s.accepted, s.late, s.rejected];
+        Account {
+            sources: manifest.sources.iter().map(|s| (s.name.clone(), counts(&s.total))).collect(),
+            sinks: manifest.sinks.iter().map(|sink| (sink.name.clone(), sink.rows_total)).collect(),
+            open: 0,
+        }
+    }
+
+    /// Its count of a sink's rows against the rows that are there.
+    fn count(&self, sink: &str, rows: usize) -> Option<String> {
+        let counted = self.sinks.iter().find(|(name, _)| name == sink).map(|(_, rows)| *rows);
+        (counted != Some(rows as u64))
+            .then(|| format!("{sink}: {rows} rows were written, and {counted:?} counted"))
+    }
+}
+
+/// Runs a job that fails after every few checkpoints, and is run again with another number of workers until it is done. Its last
+/// checkpoint.
+fn broken_off(plan: &Plan, options: &RunOptions) -> Manifest {
+    let mut plan = plan.clone();
+    plan.checkpoint.interval_us = 0;
+    let mut made_before = 0;
+    for attempt in 0..200 {
+        let cluster = Cluster::Threads { workers: [1, 3, 2, 5][attempt % 4] };
+        let control = Control::new();
+        let job = match prepare(&plan, &RunOptions { cluster, ..options.clone() }, &control) {
+            Ok(job) => job,
+            Err(RunError::Finished { .. }) => break,
+            Err(error) => panic!("attempt {attempt}: {error}"),
+        };
+        let status = job.status();
+        let wanted = 1 + attempt as u64 % 3;
+        let breaker = std::thread::spawn(move || {
+            wait_until("a checkpoint", || {
+                let enough = status.checkpoints.made.load(Relaxed) >= wanted;
+                if enough {
+                    control.fail("broken off");
+                }
+                enough || status.cuts.closed()
+            });
+        });
+        let ran = job.run();
+        breaker.join().expect("no panic");
+        match ran {
+            Ok(_) => break,
+            Err(RunError::Failed(error)) if error.to_string() == "broken off" => {}
+            Err(error) => panic!("attempt {attempt}: {error}"),
+        }
+        made_before += 1;
+    }
+    assert!(made_before < 200, "the job does not come to an end");
+    let store = open_store(&plan, &options.output).expect("checkpoints");
+    let history = History::read(&store).expect("a log");
+    history.newest().expect("a sound checkpoint").expect("a checkpoint").clone()
 }

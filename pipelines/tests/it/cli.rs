@@ -138,12 +138,12 @@ fn generate_run_and_sql_follow_each_other() {
     let wrong = ran(folder.path(), &["sql", "select nothing from provider_health"]);
     assert_eq!(wrong.status.code(), Some(1));
 
-    // The folder is in use now.
+    // All is read now.
     let output = ran(folder.path(), &run);
-    assert_eq!(output.status.code(), Some(1));
-    let error = text(&output.stderr);
-    assert!(error.contains("--overwrite") && error.contains("output/provider_health"), "{error}");
-    let again = json(&good(folder.path(), &[&run[..], &["--overwrite"]].concat()));
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stderr);
+    assert!(said.contains("--fresh") && said.contains("provider_health has read all its input"), "{said}");
+    let again = json(&good(folder.path(), &[&run[..], &["--fresh"]].concat()));
     assert_eq!(again["sources"], summary["sources"]);
     let printed = good(
         folder.path(),
@@ -188,7 +188,7 @@ fn schema_catalogue_and_completions_are_printed() {
         assert_eq!(good(folder.path(), &["catalogue", entry.name]), entry.text);
     }
     let completions = good(folder.path(), &["completions", "bash"]);
-    assert!(completions.contains("complete -F") && completions.contains("--overwrite"));
+    assert!(completions.contains("complete -F") && completions.contains("--fresh"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::row::{RowConverter, SortField};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value as Json, json};
-use thalweg::run::{RunError, RunOptions, run};
+use thalweg::run::{GoOn, RunError, RunOptions, run};
 use thalweg_engine::control::Control;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 use thalweg_query::Session;
@@ -246,7 +246,7 @@ fn datafusion_and_duckdb_read_what_a_job_wrote() {
 }
 
 #[test]
-fn a_folder_in_use_is_refused_and_overwritten_only_when_told() {
+fn another_input_is_refused_and_outputs_are_thrown_away_only_when_told() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (many, few) = (folder.path().join("many"), folder.path().join("few"));
     write_archive(&many, 3000);
@@ -255,16 +255,25 @@ fn a_folder_in_use_is_refused_and_overwritten_only_when_told() {
     job(&plan(PIPELINE, &many), &options);
     let before = files(&options.output);
 
-    let refusal = run(&plan(PIPELINE, &few), &options, &Control::new()).expect_err("a folder in use");
-    assert!(matches!(refusal, RunError::OutputInUse { .. }), "{refusal}");
+    let refusal = run(&plan(PIPELINE, &few), &options, &Control::new()).expect_err("another archive");
+    assert!(matches!(refusal, RunError::Changed { .. }), "{refusal}");
     let text = refusal.to_string();
-    assert!(text.contains("--overwrite") && text.contains("--output"), "{text}");
+    assert!(text.contains("--fresh") && text.contains("topics") && text.contains("few"), "{text}");
+    let done = run(&plan(PIPELINE, &many), &options, &Control::new()).expect_err("nothing is left to do");
+    assert!(matches!(done, RunError::Finished { checkpoint: 1.., .. }), "{done}");
     assert_eq!(files(&options.output), before, "a refused job changes nothing");
+    // Without its checkpoints nobody knows whose the rows are.
+    let checkpoints = options.output.join("_checkpoints");
+    fs::rename(&checkpoints, folder.path().join("aside")).expect("a folder that moves");
+    let refusal = run(&plan(PIPELINE, &many), &options, &Control::new()).expect_err("a folder in use");
+    assert!(matches!(refusal, RunError::OutputInUse { .. }), "{refusal}");
+    fs::remove_dir_all(&checkpoints).expect("an empty folder");
+    fs::rename(folder.path().join("aside"), &checkpoints).expect("a folder that moves back");
 
     // What the job does not write itself is not its to remove.
     let foreign = options.output.join("notes.txt");
     fs::write(&foreign, "mine").expect("a file");
-    job(&plan(PIPELINE, &few), &RunOptions { overwrite: true, ..options.clone() });
+    job(&plan(PIPELINE, &few), &RunOptions { go_on: GoOn::Fresh, ..options.clone() });
     assert_eq!(rows(&options.output, "raw").len(), 5);
     assert_eq!(rows(&options.output, "_rejected").len(), 1);
     assert!(files(&options.output).len() < before.len(), "files of the earlier run are left");

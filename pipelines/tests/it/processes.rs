@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use thalweg::plan::Plan;
 use thalweg::run::{RunOptions, Status, prepare};
-use thalweg_engine::cluster::Cluster;
+use thalweg_engine::cluster::{Cluster, ProcessCluster};
 use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickLimits;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
@@ -55,11 +55,8 @@ struct Assignment {
 fn one_process_of_a_job() {
     let Ok(text) = env::var(VARIABLE) else { return };
     let mine: Assignment = serde_json::from_str(&text).expect("an assignment");
-    let cluster = Cluster::Processes {
-        workers: mine.workers,
-        process: mine.process,
-        addresses: mine.addresses.clone(),
-    };
+    let cluster =
+        Cluster::Processes(ProcessCluster::new(mine.workers, mine.process, mine.addresses.clone()));
     let limits = TickLimits { rows_max: mine.rows_max, ..TickLimits::default() };
     let options = RunOptions { cluster, limits, ..RunOptions::new(mine.workers, &mine.output) };
     let control = Control::new();

@@ -170,6 +170,16 @@ impl ArchiveFile {
         }
     }
 
+    /// The last offset of a row group; `None` where the footer doesn't say.
+    pub(super) fn last_offset(&self, group: usize) -> Option<i64> {
+        self.bounds(self.offset, group).map(|(_, last)| last)
+    }
+
+    /// Rows of a row group.
+    pub(super) fn rows(&self, group: usize) -> u64 {
+        u64::try_from(self.parquet().row_group(group).num_rows()).unwrap_or(0)
+    }
+
     /// The content of a file of one partition whose statistics are complete.
     fn contents_by_statistics(&self) -> Option<Content> {
         let mut partition = None;

@@ -32,6 +32,8 @@ pub struct ArchiveReader {
 /// Where a split's reading stands.
 struct Split {
     partition: i32,
+    /// Rows below are passed over.
+    start: i64,
     parts: Vec<Part>,
     /// The next row group to open: a part, and a position in its groups.
     next_part: usize,
@@ -78,6 +80,7 @@ impl ArchiveReader {
     ) -> ArchiveReader {
         let split = |(info, parts): (&SplitInfo, Vec<Part>)| Split {
             partition: info.partition,
+            start: info.start,
             rows_left: parts.iter().map(|part| part.rows).sum(),
             parts,
             next_part: 0,
@@ -102,6 +105,10 @@ impl ArchiveReader {
 impl SplitReader for ArchiveReader {
     fn splits(&self) -> &[SplitInfo] {
         &self.infos
+    }
+
+    fn at_hand(&mut self, split: usize) -> bool {
+        self.splits[split].rows_left > 0
     }
 
     fn read(
@@ -210,6 +217,10 @@ impl Split {
                 return Err(descending(&files[batch.file], batch.row + row as u64, offset, self.offset_last));
             }
             self.offset_last = offset;
+            if offset < self.start {
+                self.rows_left = self.rows_left.saturating_sub(1);
+                continue;
+            }
             let value = columns.values.is_valid(row).then(|| columns.values.value(row));
             let key = match &columns.keys {
                 Some(keys) if keys.is_valid(row) => Some(keys.value(row)),

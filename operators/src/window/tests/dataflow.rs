@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::kernels::cmp::gt;
 use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, TimestampMicrosecondType};
+use thalweg_engine::checkpoint::Cuts;
 use thalweg_engine::cluster::{Cluster, run};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::gate::Gate;
@@ -24,7 +25,7 @@ use crate::source::{
     SplitInfo, SplitReader, source,
 };
 use crate::window::{
-    AggregateCall, OFFSET, SPLIT, TIME, Window, WindowConfig, WindowCounters, WindowJob, WindowRows, window,
+    AggregateCall, OFFSET, RestoredState, SPLIT, TIME, Window, WindowConfig, WindowCounters, WindowJob, WindowRows, window,
 };
 
 /// How a test's job is run. None of it may show in what comes out.
@@ -79,6 +80,10 @@ struct Records {
 impl SplitReader for Records {
     fn splits(&self) -> &[SplitInfo] {
         &self.infos
+    }
+
+    fn at_hand(&mut self, split: usize) -> bool {
+        self.next[split] < self.records[split].len()
     }
 
     fn read(
@@ -140,7 +145,14 @@ fn reader(events: &[Event], splits: usize, worker: usize, conditions: &Condition
 }
 
 fn split_info(number: usize) -> SplitInfo {
-    SplitInfo { topic: "events".into(), partition: number as i32, number: number as u32, records_ahead: None }
+    SplitInfo {
+        topic: "events".into(),
+        partition: number as i32,
+        number: number as u32,
+        start: 0,
+        end: None,
+        records_ahead: None,
+    }
 }
 
 fn payload(event: &Event) -> Vec<u8> {
@@ -178,6 +190,7 @@ fn source_config(job: &TestJob, conditions: &Conditions) -> SourceConfig {
             field: Some(0),
             lateness_us: job.lateness,
             max_ahead_us: job.max_ahead,
+            idle_after: None,
         },
         order: true,
         limits: TickLimits {
@@ -261,7 +274,7 @@ pub(super) fn run_job(events: &[Event], job: &TestJob, conditions: &Conditions) 
     let splits = (0..job.splits).map(split_info).collect();
     let counters = Arc::new(SourceCounters::new("events", splits));
     let windows = Arc::new(WindowCounters::default());
-    let clock = TickClock::default();
+    let cuts = Cuts::new(0, conditions.workers, TickClock::default());
     let (first, second) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
     let shared: (Vec<Event>, TestJob, Conditions) = (events.to_vec(), job.clone(), conditions.clone());
     let (build_control, build_counters) = (control.clone(), Arc::clone(&counters));
@@ -274,11 +287,17 @@ pub(super) fn run_job(events: &[Event], job: &TestJob, conditions: &Conditions) 
         let source_job = SourceJob {
             control: control.clone(),
             gate: gate.clone(),
-            clock: clock.clone(),
+            cuts: cuts.clone(),
+            positions: Arc::default(),
             counters: Arc::clone(&build_counters),
         };
-        let window_job =
-            || WindowJob { sources: 1, control: control.clone(), counters: Arc::clone(&build_windows) };
+        let window_job = || WindowJob {
+            sources: 1,
+            control: control.clone(),
+            counters: Arc::clone(&build_windows),
+            cuts: cuts.clone(),
+            restored: RestoredState::nothing(),
+        };
         worker.dataflow(|scope| {
             let streams = source(scope, source_config(job, conditions), reader, source_job);
             let reports = broadcast(scope, streams.reports);

@@ -1,0 +1,422 @@
+//! The job's log: claims of generations and manifests of checkpoints, in one order that all runs agree on.
+//!
+//! ```text
+//!   log/0000000001.json  claim       generation 1, from the beginning
+//!   log/0000000002.json  checkpoint  1
+//!   log/0000000003.json  checkpoint  2
+//!   log/0000000004.json  claim       generation 2, from checkpoint 2      ← a new run
+//!   log/0000000005.json  checkpoint  3
+//! ```
+//!
+//! Every record is written only if its place is empty. A run knows all records up to its own newest one, so its next manifest fits
+//! only into the place behind. When a newer run has claimed that place, writing fails, and the older run knows that it was
+//! replaced: it publishes nothing more. When the older one was first, the claim takes the next place, and the newer run goes on from
+//! that manifest. Either way both agree on what is a checkpoint and what is not.
+//!
+//! Old records are deleted, so a zombie that slept long might find its place empty again. After each write it therefore looks
+//! whether there is a later record; the newest one is never deleted.
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::manifest::{FORMAT, Manifest};
+use super::{CheckpointError, Store};
+use crate::failpoint;
+
+const FOLDER: &str = "log";
+
+/// A run's claim of the job: from here on, older generations are fenced off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// One more than the newest generation before.
+    pub generation: u64,
+    /// The checkpoint from which it goes on; `None`: the beginning.
+    pub from: Option<u64>,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// Who: a host's name and a process's number.
+    pub by: String,
+    /// The name that the job goes by in other systems: the same from its beginning on, whoever runs it.
+    pub job: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+enum Record {
+    Claim(Claim),
+    Checkpoint(Box<Manifest>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    format: u32,
+    record: serde_json::Value,
+}
+
+/// What a job's log says.
+#[derive(Debug)]
+pub struct History {
+    location: String,
+    records: Vec<(u64, Result<Record, CheckpointError>)>,
+}
+
+impl History {
+    /// Reads a log.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Storage`]. A damaged record is an error only when it is wanted.
+    pub fn read(store: &Store) -> Result<History, CheckpointError> {
+        let mut records = Vec::new();
+        for name in store.list(FOLDER)? {
+            if let Some(place) = name.strip_suffix(".json").and_then(|place| place.parse::<u64>().ok()) {
+                let path = format!("{FOLDER}/{name}");
+                let record = match store.get(&path) {
+                    Ok(bytes) => decode(&format!("{}/{path}", store.location()), &bytes),
+                    // Deleted since it was listed, by the retention of a run that goes on.
+                    Err(CheckpointError::Storage { source: object_store::Error::NotFound { .. }, .. }) => {
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                records.push((place, record));
+            }
+        }
+        records.sort_by_key(|(place, _)| *place);
+        Ok(History { location: store.location().to_owned(), records })
+    }
+
+    /// Whether nothing was ever recorded.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    fn last_place(&self) -> u64 {
+        self.records.last().map_or(0, |(place, _)| *place)
+    }
+
+    /// The newest claim.
+    pub fn claim(&self) -> Option<&Claim> {
+        self.records.iter().rev().find_map(|(_, record)| match record {
+            Ok(Record::Claim(claim)) => Some(claim),
+            _ => None,
+        })
+    }
+
+    /// The checkpoints that a run could go on from, oldest first: those that no claim has gone back behind.
+    pub fn checkpoints(&self) -> Vec<&Manifest> {
+        let mut chain: Vec<&Manifest> = Vec::new();
+        for (_, record) in &self.records {
+            match record {
+                Ok(Record::Claim(claim)) => {
+                    chain.retain(|manifest| claim.from.is_some_and(|from| manifest.number <= from))
+                }
+                Ok(Record::Checkpoint(manifest)) => chain.push(manifest),
+                Err(_) => {}
+            }
+        }
+        chain
+    }
+
+    /// The checkpoint that a run goes on from; `None`: there is none, it begins at the beginning.
+    ///
+    /// # Errors
+    /// What is wrong with the newest record, when it can't be read.
+    pub fn newest(&self) -> Result<Option<&Manifest>, CheckpointError> {
+        let damaged = self.records.iter().rev().find(|(_, record)| !matches!(record, Ok(Record::Claim(_))));
+        if let Some((_, Err(error))) = damaged {
+            return Err(copy(error));
+        }
+        Ok(self.checkpoints().last().copied())
+    }
+
+    /// Checkpoint `number`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Missing`].
+    pub fn checkpoint(&self, number: u64) -> Result<&Manifest, CheckpointError> {
+        let all = self.checkpoints();
+        let there = || match (all.first(), all.last()) {
+            (Some(first), Some(last)) => format!("{} to {} in {}", first.number, last.number, self.location),
+            _ => format!("none in {}", self.location),
+        };
+        let found = all.iter().rev().find(|manifest| manifest.number == number);
+        found.copied().ok_or_else(|| CheckpointError::Missing { number, there: there() })
+    }
+}
+
+// Storage errors can't be cloned, and those of records are never such.
+fn copy(error: &CheckpointError) -> CheckpointError {
+    match error {
+        CheckpointError::Version { path, found, known } => {
+            CheckpointError::Version { path: path.clone(), found: *found, known: *known }
+        }
+        CheckpointError::Damaged { path, detail } => {
+            CheckpointError::Damaged { path: path.clone(), detail: detail.clone() }
+        }
+        other => CheckpointError::Damaged { path: FOLDER.to_owned(), detail: other.to_string() },
+    }
+}
+
+/// A run's end of the log: it can append to it until a newer run claims the job.
+#[derive(Debug)]
+pub struct Log {
+    store: Store,
+    claim: Claim,
+    /// The place of the newest record, which is this run's own.
+    last: u64,
+}
+
+impl Log {
+    /// Claims the job for a new run. `claim` makes the claim from what the log says; it is called again when another run was faster
+    /// by a moment.
+    ///
+    /// # Errors
+    /// Those of `claim`, and [`CheckpointError::Storage`].
+    pub fn claim<E: From<CheckpointError>>(
+        store: &Store,
+        mut claim: impl FnMut(&History) -> Result<Claim, E>,
+    ) -> Result<(Log, History), E> {
+        loop {
+            let history = History::read(store)?;
+            let claim = claim(&history)?;
+            let place = history.last_place() + 1;
+            if store.create(&name(place), encode(&Record::Claim(claim.clone())))? {
+                return Ok((Log { store: store.clone(), claim, last: place }, history));
+            }
+        }
+    }
+
+    /// This run's claim.
+    pub fn own(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// Makes a checkpoint exist.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Fenced`] when a newer run has claimed the job, and [`CheckpointError::Storage`].
+    pub fn append(&mut self, manifest: &Manifest) -> Result<(), CheckpointError> {
+        let place = self.last + 1;
+        failpoint!("checkpoint::before_manifest");
+        let written =
+            self.store.create(&name(place), encode(&Record::Checkpoint(Box::new(manifest.clone()))))?;
+        let history = History::read(&self.store)?;
+        if written && history.last_place() == place {
+            self.last = place;
+            failpoint!("checkpoint::after_manifest");
+            return Ok(());
+        }
+        if written {
+            self.store.delete(&name(place))?;
+        }
+        let newer = history.claim().map_or(0, |claim| claim.generation);
+        Err(CheckpointError::Fenced { own: self.claim.generation, newer })
+    }
+
+    /// Whether no newer run has claimed the job yet.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Storage`].
+    pub fn is_newest(&self) -> Result<bool, CheckpointError> {
+        Ok(self.store.list(FOLDER)?.last().is_none_or(|last| format!("{FOLDER}/{last}") <= name(self.last)))
+    }
+
+    /// For the thread that forgets old checkpoints.
+    pub fn retention(&self) -> Retention {
+        Retention { store: self.store.clone(), last: self.last }
+    }
+}
+
+/// Forgets old checkpoints.
+#[derive(Debug)]
+pub struct Retention {
+    store: Store,
+    last: u64,
+}
+
+impl Retention {
+    /// Forgets all checkpoints but the newest `keep`, with the state files that none of those needs, and claims before the newest.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Storage`].
+    pub fn forget_old(&self, keep: usize) -> Result<(), CheckpointError> {
+        let history = History::read(&self.store)?;
+        let all = history.checkpoints();
+        let kept: Vec<&Manifest> = all[all.len().saturating_sub(keep.max(1))..].to_vec();
+        let Some(oldest) = kept.first() else { return Ok(()) };
+        let newest_claim =
+            history.records.iter().rev().find(|(_, record)| matches!(record, Ok(Record::Claim(_))));
+        let newest_claim = newest_claim.map_or(0, |(place, _)| *place);
+        let gone: Vec<u64> = history
+            .records
+            .iter()
+            .filter(|(place, record)| match record {
+                Ok(Record::Claim(_)) => *place < newest_claim,
+                Ok(Record::Checkpoint(manifest)) => {
+                    manifest.number < oldest.number || !kept.iter().any(|k| *k == &**manifest)
+                }
+                Err(_) => *place < self.last,
+            })
+            .map(|(place, _)| *place)
+            .collect();
+        // Records first: one whose state is gone would be a checkpoint that can't be read.
+        gone.iter().try_for_each(|place| self.store.delete(&name(*place)))?;
+        failpoint!("checkpoint::forgetting");
+        if !gone.is_empty() {
+            super::state::forget_unused(&self.store, &kept)?;
+        }
+        Ok(())
+    }
+}
+
+fn name(place: u64) -> String {
+    format!("{FOLDER}/{place:010}.json")
+}
+
+// The record as JSON, and a line with its checksum.
+fn encode(record: &Record) -> Vec<u8> {
+    let record = serde_json::to_value(record).expect("invariant: a record can be written as JSON");
+    let mut text = serde_json::to_vec_pretty(&Envelope { format: FORMAT, record })
+        .expect("invariant: a record can be written as JSON");
+    let checksum = xxh3_64(&text);
+    text.extend_from_slice(format!("\nxxh3 {checksum:016x}\n").as_bytes());
+    text
+}
+
+fn decode(path: &str, bytes: &[u8]) -> Result<Record, CheckpointError> {
+    let damaged = |detail: &str| CheckpointError::Damaged { path: path.to_owned(), detail: detail.to_owned() };
+    let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
+    let (text, checksum) = text.rsplit_once("\nxxh3 ").ok_or_else(|| damaged("its checksum is missing"))?;
+    let checksum = u64::from_str_radix(checksum.trim_end(), 16);
+    if checksum != Ok(xxh3_64(text.as_bytes())) {
+        return Err(damaged("its checksum does not fit"));
+    }
+    let envelope: Envelope = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
+    if envelope.format != FORMAT {
+        return Err(CheckpointError::Version {
+            path: path.to_owned(),
+            found: envelope.format,
+            known: FORMAT,
+        });
+    }
+    serde_json::from_value(envelope.record).map_err(|error| damaged(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(number: u64, generation: u64) -> Manifest {
+        Manifest {
+            number,
+            generation,
+            begun_ms: 0,
+            took_ms: 1,
+            finished: false,
+            watermark: i64::MIN,
+            workers: 1,
+            plan: serde_json::Value::Null,
+            sources: Vec::new(),
+            state: Vec::new(),
+            sinks: Vec::new(),
+        }
+    }
+
+    fn claim(store: &Store, from: Option<u64>) -> Log {
+        let (log, _) = Log::claim::<CheckpointError>(store, |history| {
+            let newest = history.newest()?.map(|manifest| manifest.number);
+            Ok(Claim {
+                generation: history.claim().map_or(0, |claim| claim.generation) + 1,
+                from: from.or(newest),
+                at_ms: 0,
+                by: "test".to_owned(),
+                job: "job".to_owned(),
+            })
+        })
+        .unwrap();
+        log
+    }
+
+    fn numbers(store: &Store) -> Vec<(u64, u64)> {
+        let history = History::read(store).unwrap();
+        history.checkpoints().iter().map(|m| (m.number, m.generation)).collect()
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().display().to_string()).unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn a_zombie_is_fenced_off() {
+        let (_folder, store) = store();
+        let mut old = claim(&store, None);
+        old.append(&manifest(1, 1)).unwrap();
+        let mut new = claim(&store, None);
+        assert!(!old.is_newest().unwrap() && new.is_newest().unwrap());
+        let error = old.append(&manifest(2, 1)).unwrap_err();
+        assert!(matches!(error, CheckpointError::Fenced { own: 1, newer: 2 }), "{error}");
+        new.append(&manifest(2, 2)).unwrap();
+        assert_eq!(numbers(&store), [(1, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn a_zombie_whose_place_was_forgotten_is_fenced_off_too() {
+        let (_folder, store) = store();
+        let mut old = claim(&store, None);
+        old.append(&manifest(1, 1)).unwrap();
+        let mut new = claim(&store, None);
+        for number in 2..9 {
+            new.append(&manifest(number, 2)).unwrap();
+            new.retention().forget_old(2).unwrap();
+        }
+        // The place that the zombie writes to held the claim of generation 2, which is kept; go further.
+        let mut newest = claim(&store, None);
+        newest.append(&manifest(9, 3)).unwrap();
+        newest.retention().forget_old(2).unwrap();
+        assert!(!store.list(FOLDER).unwrap().contains(&"0000000003.json".to_owned()), "its place is empty");
+        let error = old.append(&manifest(2, 1)).unwrap_err();
+        assert!(matches!(error, CheckpointError::Fenced { own: 1, newer: 3 }), "{error}");
+        assert_eq!(numbers(&store), [(8, 2), (9, 3)]);
+    }
+
+    #[test]
+    fn going_back_leaves_what_came_after() {
+        let (_folder, store) = store();
+        let mut log = claim(&store, None);
+        for number in 1..=4 {
+            log.append(&manifest(number, 1)).unwrap();
+        }
+        let mut back = claim(&store, Some(2));
+        assert_eq!(numbers(&store), [(1, 1), (2, 1)]);
+        back.append(&manifest(3, 2)).unwrap();
+        assert_eq!(numbers(&store), [(1, 1), (2, 1), (3, 2)]);
+        let history = History::read(&store).unwrap();
+        assert_eq!(history.checkpoint(3).unwrap().generation, 2);
+        let error = history.checkpoint(7).unwrap_err().to_string();
+        assert!(error.contains("there is no checkpoint 7") && error.contains("1 to 3"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_record_is_no_fresh_start() {
+        let (folder, store) = store();
+        let mut log = claim(&store, None);
+        log.append(&manifest(1, 1)).unwrap();
+        log.append(&manifest(2, 1)).unwrap();
+        let path = folder.path().join("log/0000000003.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"number\": 2", "\"number\": 3")).unwrap();
+        let history = History::read(&store).unwrap();
+        let error = history.newest().unwrap_err().to_string();
+        assert!(error.contains("0000000003.json is damaged") && error.contains("--from"), "{error}");
+        assert_eq!(history.checkpoint(1).unwrap().number, 1);
+        // The version is looked at before anything that depends on it.
+        let newer = String::from_utf8(encode(&Record::Checkpoint(Box::new(manifest(2, 1))))).unwrap();
+        let (text, _) = newer.rsplit_once("\nxxh3 ").unwrap();
+        let text = text.replace("\"format\": 1", "\"format\": 2");
+        std::fs::write(&path, format!("{text}\nxxh3 {:016x}\n", xxh3_64(text.as_bytes()))).unwrap();
+        let error = History::read(&store).unwrap().newest().unwrap_err().to_string();
+        assert!(error.contains("has format 2, and this program reads format 1"), "{error}");
+    }
+}

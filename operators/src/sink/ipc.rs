@@ -1,0 +1,86 @@
+//! Rows kept as Arrow IPC files until their checkpoint exists: for sinks that are no folder of files, and send them then.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::ipc::writer::StreamWriter;
+use thalweg_engine::checkpoint::StagedFile;
+
+use super::parquet::visible;
+use super::staging::{self, Staging};
+use super::{Sink, SinkCounters, SinkError};
+
+/// A worker's part of such a sink. One file a checkpoint, staged under the sink's folder; its target is where it is staged.
+pub struct IpcSink {
+    name: String,
+    folder: PathBuf,
+    staging: Staging,
+    open: Option<Open>,
+    counters: Arc<SinkCounters>,
+}
+
+struct Open {
+    writer: StreamWriter<BufWriter<File>>,
+    path: PathBuf,
+    rows: u64,
+}
+
+impl IpcSink {
+    /// Nothing is opened before the first row.
+    pub fn new(
+        name: impl Into<String>,
+        folder: impl Into<PathBuf>,
+        staging: Staging,
+        counters: Arc<SinkCounters>,
+    ) -> Self {
+        IpcSink { name: name.into(), folder: folder.into(), staging, open: None, counters }
+    }
+
+    fn io(&self, path: &Path, source: std::io::Error) -> SinkError {
+        SinkError::Io { sink: self.name.clone(), path: path.display().to_string(), source }
+    }
+
+    fn format(&self, error: impl std::fmt::Display) -> SinkError {
+        SinkError::Format { sink: self.name.clone(), format: "Arrow IPC", detail: error.to_string() }
+    }
+}
+
+impl Sink for IpcSink {
+    fn write(&mut self, batch: RecordBatch) -> Result<(), SinkError> {
+        let batch = visible(&batch);
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                // Its checkpoint is known when it is staged; until then it bears the worker's name.
+                let unfinished = self.staging.file_name(0, 0, "unfinished");
+                let path = self.folder.join(self.staging.places("", &unfinished).0);
+                let made =
+                    path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&path));
+                let file = BufWriter::with_capacity(1 << 18, made.map_err(|error| self.io(&path, error))?);
+                let writer = StreamWriter::try_new(file, batch.schema_ref());
+                Open { writer: writer.map_err(|error| self.format(error))?, path, rows: 0 }
+            }
+        };
+        open.writer.write(&batch).map_err(|error| self.format(error))?;
+        open.rows += batch.num_rows() as u64;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn stage(&mut self, checkpoint: u64) -> Result<Vec<StagedFile>, SinkError> {
+        let Some(Open { writer, path, rows }) = self.open.take() else { return Ok(Vec::new()) };
+        let (staged, _) = self.staging.places("", &self.staging.file_name(checkpoint, 0, "arrow"));
+        let file = writer.into_inner().map_err(|error| self.format(error))?;
+        let file = file.into_inner().map_err(|error| self.io(&path, error.into_error()))?;
+        let bytes = staging::sync(&file)
+            .and_then(|()| fs::rename(&path, self.folder.join(&staged)))
+            .and_then(|()| file.metadata())
+            .map_err(|error| self.io(&path, error))?
+            .len();
+        self.counters.add(rows, 1, bytes);
+        Ok(vec![StagedFile { target: staged.clone(), staged, rows, bytes, partition: Vec::new() }])
+    }
+}

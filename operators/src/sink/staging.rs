@@ -1,0 +1,188 @@
+//! Files that no reader sees until their checkpoint exists.
+//!
+//! ```text
+//!   <sink>/.staging/<generation>/part-0000000007-002-000.parquet ──publish: rename──▶ <sink>/window_date=…/part-….parquet
+//! ```
+//!
+//! A file's name says its checkpoint and worker, so publishing twice is publishing once, and what a run left that came to nothing
+//! can be told from what counts. The generation keeps a zombie's files apart.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thalweg_engine::checkpoint::{Publisher, StagedFile};
+use thalweg_engine::control::JobError;
+use thalweg_engine::failpoint;
+
+use super::SinkError;
+
+/// The folder of staged files inside a sink's folder. Readers of a folder leave out names that begin with a dot.
+pub const STAGING: &str = ".staging";
+
+/// Names a worker's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staging {
+    /// The run's generation.
+    pub generation: u64,
+    /// The worker.
+    pub worker: usize,
+    /// Whether files are written where they belong from the start: for tables whose log says what belongs to them.
+    pub in_place: bool,
+}
+
+impl Staging {
+    /// The name of file `number` of a worker at a checkpoint: `part-<checkpoint>-<generation>-<worker>-<number>.<extension>`.
+    pub fn file_name(&self, checkpoint: u64, number: u64, extension: &str) -> String {
+        format!("part-{checkpoint:010}-{}-{:03}-{number:03}.{extension}", self.generation, self.worker)
+    }
+
+    /// Where a file of `folder` (relative, `/` between, may be empty) lies until it is published, and where then; relative to the
+    /// sink's folder.
+    pub fn places(&self, folder: &str, name: &str) -> (String, String) {
+        let target = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        if self.in_place {
+            return (target.clone(), target);
+        }
+        // Folders become part of the name: staged files lie side by side.
+        let flat = if folder.is_empty() { name.to_owned() } else { format!("{:016x}-{name}", hash(folder)) };
+        (format!("{STAGING}/{}/{flat}", self.generation), target)
+    }
+}
+
+fn hash(folder: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(folder.as_bytes())
+}
+
+/// The checkpoint of a file of ours by its name; `None`: it is not one of ours.
+pub fn checkpoint_of(file_name: &str) -> Option<u64> {
+    file_name.strip_prefix("part-")?.split('-').next()?.parse().ok()
+}
+
+/// Publishes files by renaming them.
+#[derive(Debug)]
+pub struct FolderPublisher {
+    sink: String,
+    folder: PathBuf,
+}
+
+impl FolderPublisher {
+    /// That of sink `sink`, whose folder is `folder`.
+    pub fn new(sink: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
+        FolderPublisher { sink: sink.into(), folder: folder.into() }
+    }
+
+    fn io(&self, path: &Path, source: io::Error) -> SinkError {
+        SinkError::Io { sink: self.sink.clone(), path: path.display().to_string(), source }
+    }
+
+    // Deletes published files of checkpoints after `newest`, in this folder and those below.
+    fn delete_newer(&self, folder: &Path, newest: u64) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if entry.file_type()?.is_dir() {
+                if name != STAGING {
+                    self.delete_newer(&entry.path(), newest)?;
+                }
+            } else if checkpoint_of(&name).is_some_and(|checkpoint| checkpoint > newest) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Publisher for FolderPublisher {
+    fn sink(&self) -> &str {
+        &self.sink
+    }
+
+    fn publish(&mut self, checkpoint: u64, files: &[StagedFile]) -> Result<(), JobError> {
+        let mut folders = Vec::new();
+        for file in files {
+            let (staged, target) = (self.folder.join(&file.staged), self.folder.join(&file.target));
+            if let Some(folder) = target.parent() {
+                fs::create_dir_all(folder).map_err(|error| self.io(folder, error))?;
+                if !folders.contains(&folder.to_owned()) {
+                    folders.push(folder.to_owned());
+                }
+            }
+            match fs::rename(&staged, &target) {
+                Ok(()) => {}
+                // Published before, by a run that ended in the midst.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && target.exists() => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let (sink, path) = (self.sink.clone(), staged.display().to_string());
+                    return Err(SinkError::StagedFileGone { sink, path, checkpoint }.into());
+                }
+                Err(error) => return Err(self.io(&target, error).into()),
+            }
+            failpoint!("sink::published_a_file");
+        }
+        folders.iter().try_for_each(|folder| sync_folder(folder).map_err(|error| self.io(folder, error)))?;
+        Ok(())
+    }
+
+    fn sweep(&mut self, newest: u64) -> Result<(), JobError> {
+        let staging = self.folder.join(STAGING);
+        if staging.exists() {
+            fs::remove_dir_all(&staging).map_err(|error| self.io(&staging, error))?;
+        }
+        if self.folder.exists() {
+            self.delete_newer(&self.folder, newest).map_err(|error| self.io(&self.folder, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a file's bytes survive a loss of power.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(staging: &Staging, folder: &Path, below: &str, checkpoint: u64) -> StagedFile {
+        let (staged, target) = staging.places(below, &staging.file_name(checkpoint, 0, "parquet"));
+        fs::create_dir_all(folder.join(&staged).parent().unwrap()).unwrap();
+        fs::write(folder.join(&staged), checkpoint.to_string()).unwrap();
+        StagedFile { staged, target, rows: 1, bytes: 1, partition: Vec::new() }
+    }
+
+    #[test]
+    fn publishing_twice_is_publishing_once_and_a_sweep_takes_what_is_newer() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging { generation: 3, worker: 1, in_place: false };
+        let mut publisher = FolderPublisher::new("s", folder.path());
+        let first = [file(&staging, folder.path(), "a=1", 1), file(&staging, folder.path(), "a=2", 1)];
+        assert_eq!(first[0].target, "a=1/part-0000000001-3-001-000.parquet");
+        assert_ne!(first[0].staged, first[1].staged);
+        // A run that ended in the midst of it had published the first.
+        publisher.publish(1, &first[..1]).unwrap();
+        publisher.publish(1, &first).unwrap();
+        let second = [file(&staging, folder.path(), "a=1", 2)];
+        publisher.publish(2, &second).unwrap();
+        let third = [file(&staging, folder.path(), "a=1", 3)];
+        publisher.sweep(1).unwrap();
+        assert!(!folder.path().join(&third[0].staged).exists(), "staged, and of no checkpoint");
+        assert!(!folder.path().join(&second[0].target).exists(), "of a checkpoint that is gone back behind");
+        assert!(first.iter().all(|file| folder.path().join(&file.target).exists()));
+        let error = publisher.publish(3, &third).unwrap_err().to_string();
+        assert!(error.contains("was staged by checkpoint 3 and is gone"), "{error}");
+    }
+
+    #[test]
+    fn the_checkpoint_is_read_from_a_name() {
+        assert_eq!(checkpoint_of("part-0000000012-1-000-003.parquet"), Some(12));
+        assert_eq!(checkpoint_of("part-x.parquet"), None);
+        assert_eq!(checkpoint_of("0000000012.parquet"), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! What a pipeline was when a checkpoint was made, and whether what it is now may use that state.
+//!
+//! A windowed step's state fits when everything that decides which rows reach it, and what is kept of them, is as it was: its sources,
+//! the steps before it, its filter, window, keys and aggregates. What comes behind a window (select, having, further steps without
+//! windows, sinks) may change: it has no state.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::plan::{Connector, Plan, PlannedInput, PlannedSource, PlannedStep, StepKind, type_name};
+
+/// Something that was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanChange {
+    /// What it belongs to: a source or a step.
+    pub part: String,
+    /// The property.
+    pub property: String,
+    /// As it was.
+    pub before: String,
+    /// As it is.
+    pub after: String,
+}
+
+impl fmt::Display for PlanChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {}: {}\n    - {}\n    + {}", self.part, self.property, self.before, self.after)
+    }
+}
+
+/// What of a plan decides about state, as it is kept in manifests: an object for each source and step. `archives`: whether recorded
+/// topics are read instead of Kafka.
+pub(super) fn describe(plan: &Plan, archives: bool) -> Value {
+    let sources: Map<String, Value> =
+        plan.sources.iter().map(|source| (source.name.clone(), describe_source(source))).collect();
+    let steps: Map<String, Value> =
+        plan.steps.iter().map(|step| (step.name.clone(), describe_step(plan, step))).collect();
+    let input = json!({ "read from": if archives { "archives" } else { "the sources' own places" } });
+    json!({ "input": input, "sources": sources, "steps": steps })
+}
+
+fn describe_source(source: &PlannedSource) -> Value {
+    let topics = match &source.connector {
+        Connector::Kafka(kafka) => kafka.topics.join(", "),
+        Connector::Archive { path } => format!("archive {}", path.display()),
+    };
+    let fields: Vec<String> = source
+        .schema
+        .fields
+        .iter()
+        .map(|field| {
+            let required = if field.required { " required" } else { "" };
+            format!("{} {}{required} from {}", field.name, type_name(field.arrow().data_type()), field.path.join("."))
+        })
+        .collect();
+    let time = &source.event_time;
+    let field = time.field.map_or("the record's timestamp", |at| source.schema.fields[at].name.as_str());
+    json!({
+        "topics": topics,
+        "format": format!("{:?}", source.format),
+        "fields": fields.join(", "),
+        "event time": field,
+        "lateness": format!("{} us", time.lateness_us),
+        "max_ahead": format!("{} us", time.max_ahead_us),
+    })
+}
+
+fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
+    let from: Vec<&str> =
+        step.inputs.iter().map(|input: &PlannedInput| plan.stream_name(input.stream)).collect();
+    let mut description = json!({
+        "from": from.join(", "),
+        "where": step.filter.as_ref().map_or("", |filter| filter.sql.as_str()),
+    });
+    match &step.kind {
+        StepKind::Pass => {}
+        StepKind::Project(columns) => {
+            let columns: Vec<String> = columns.iter().map(|c| format!("{}: {}", c.name, c.sql)).collect();
+            description["select"] = columns.join(", ").into();
+        }
+        StepKind::Window(window) => {
+            let inputs: Vec<&str> = window.inputs.iter().map(|input| input.sql.as_str()).collect();
+            let keys: Vec<String> = window
+                .keys
+                .iter()
+                .map(|key| format!("{}: {} ({})", key.name, key.sql, type_name(&key.data_type)))
+                .collect();
+            let aggregates: Vec<String> = window
+                .aggregates
+                .iter()
+                .map(|call| {
+                    let arguments: Vec<&str> = call.arguments.iter().map(|at| inputs[*at]).collect();
+                    let filter = call.filter.map_or(String::new(), |at| format!(" where {}", inputs[at]));
+                    format!("{:?} of ({}){filter}", call.aggregate, arguments.join(", "))
+                })
+                .collect();
+            let output: Vec<String> =
+                window.output.iter().map(|column| format!("{}: {}", column.name, column.sql)).collect();
+            description["window"] = format!("{:?}", window.window).into();
+            description["by"] = keys.join(", ").into();
+            description["aggregates"] = aggregates.join("; ").into();
+            description["output"] = output.join(", ").into();
+            description["having"] =
+                window.having.as_ref().map_or("", |having| having.sql.as_str()).into();
+        }
+    }
+    description
+}
+
+/// The changes for which state can't be used again; none: it can.
+pub(super) fn refused(before: &Value, after: &Value) -> Vec<PlanChange> {
+    let mut changes = Vec::new();
+    compare("the input", "read from", &before["input"], &after["input"], &mut changes);
+    let steps = |plan: &Value| plan["steps"].as_object().cloned().unwrap_or_default();
+    let (old, new) = (steps(before), steps(after));
+    for (name, step) in &new {
+        let Some(was) = old.get(name).filter(|was| was.get("window").is_some()) else { continue };
+        if step.get("window").is_none() {
+            continue;
+        }
+        for property in ["from", "where", "window", "by", "aggregates"] {
+            compare(&format!("step {name}"), property, was, step, &mut changes);
+        }
+        for input in inputs(step) {
+            upstream(&input, before, after, &mut changes);
+        }
+    }
+    let sources = |plan: &Value| plan["sources"].as_object().cloned().unwrap_or_default();
+    let (old, new) = (sources(before), sources(after));
+    for (name, source) in &new {
+        // Offsets belong to topics, and watermarks to event time.
+        if let Some(was) = old.get(name) {
+            for property in ["topics", "event time"] {
+                compare(&format!("source {name}"), property, was, source, &mut changes);
+            }
+        }
+    }
+    changes.dedup();
+    changes
+}
+
+fn inputs(step: &Value) -> Vec<String> {
+    step["from"].as_str().unwrap_or_default().split(", ").map(str::to_owned).collect()
+}
+
+// Everything before a window decides which rows reach it.
+fn upstream(name: &str, before: &Value, after: &Value, changes: &mut Vec<PlanChange>) {
+    for (kind, label) in [("sources", "source"), ("steps", "step")] {
+        let (was, is) = (&before[kind][name], &after[kind][name]);
+        let Some(properties) = is.as_object() else { continue };
+        for property in properties.keys() {
+            compare(&format!("{label} {name}"), property, was, is, changes);
+        }
+        if kind == "steps" {
+            inputs(is).iter().for_each(|input| upstream(input, before, after, changes));
+        }
+    }
+}
+
+fn compare(part: &str, property: &str, before: &Value, after: &Value, changes: &mut Vec<PlanChange>) {
+    let text = |value: &Value| match value.as_str() {
+        Some("") | None => "nothing".to_owned(),
+        Some(text) => text.to_owned(),
+    };
+    let change = PlanChange {
+        part: part.to_owned(),
+        property: property.to_owned(),
+        before: text(&before[property]),
+        after: text(&after[property]),
+    };
+    if change.before != change.after && !changes.contains(&change) {
+        changes.push(change);
+    }
+}

@@ -1,0 +1,37 @@
+//! How the memory that a pipeline may take for rows on their way is dealt out.
+//!
+//! | share | for |
+//! |---|---|
+//! | a half | what sinks hold back to sort it: each worker's part of each sink |
+//! | a quarter | what is read and not yet taken by the sinks: each worker's part of each source |
+//! | an eighth | what clients of brokers have fetched ahead: each worker's part of each source |
+//!
+//! The rest is for what nobody counts: batches between operators, buffers of writers. The state of open windows is not in it: it
+//! grows with the keys, not with the rows.
+
+use crate::plan::Plan;
+
+/// The shares of one worker's part of a sink or source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemoryShares {
+    /// Rows that a sink holds back, bytes.
+    pub(crate) sink_buffer_bytes: usize,
+    /// Payloads that a source has read and the sinks not taken, bytes.
+    pub(crate) ahead_bytes: usize,
+    /// Records that a broker's client has fetched and the source not read, bytes.
+    pub(crate) fetched_bytes: usize,
+}
+
+impl MemoryShares {
+    pub(crate) fn new(plan: &Plan, workers: usize) -> Self {
+        let total = usize::try_from(plan.memory_bytes).unwrap_or(usize::MAX);
+        let workers = workers.max(1);
+        let (sinks, sources) = (plan.sinks.len().max(1), plan.sources.len().max(1));
+        MemoryShares {
+            sink_buffer_bytes: (total / 2 / workers / sinks).max(1 << 20),
+            // Decoded and on their way rows take several times their payload.
+            ahead_bytes: (total / 4 / 4 / workers / sources).clamp(1 << 20, 32 << 20),
+            fetched_bytes: (total / 8 / workers / sources).clamp(1 << 20, 64 << 20),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! How a job begins: at its beginning, or at its newest checkpoint, as if nothing had happened since.
+//!
+//! ```text
+//!   log ─▶ newest manifest ─▶ does the plan fit? ─▶ claim a generation ─▶ publish what it staged ─▶ sweep what came after
+//!                                                   (older runs are fenced off)                          │
+//!   workers: state files ◀── splits from its offsets ◀────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Nothing is thrown away unless [`GoOn::Fresh`] says so: a checkpoint that can't be read, or does not fit the pipeline, is an error
+//! that says what to do.
+
+use std::path::Path;
+
+use thalweg_engine::checkpoint::coordinator::{now_ms, publish};
+use thalweg_engine::checkpoint::{
+    CheckpointCounters, CheckpointError, Claim, History, Leader, Log, Manifest, SplitPosition, Store, state,
+};
+use thalweg_engine::cluster::links::Links;
+
+use super::{RunError, RunOptions, changes, holds_files};
+use crate::lower::sinks::{LATE, REJECTED, publishers};
+use crate::lower::sources::LoweredSource;
+use crate::plan::{Plan, SinkKind};
+
+/// The folder of checkpoints in an output folder.
+pub const CHECKPOINTS: &str = "_checkpoints";
+
+/// Which checkpoint a job goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoOn {
+    /// The newest; at the beginning where there is none.
+    Newest,
+    /// An earlier one. What later ones have published is taken back.
+    From(u64),
+    /// None: state and outputs are thrown away.
+    Fresh,
+}
+
+/// What a job begins with.
+pub(super) struct Recovered {
+    pub(super) store: Store,
+    pub(super) base: Option<Manifest>,
+    pub(super) generation: u64,
+    pub(super) leader: Option<Leader>,
+    pub(super) links: Links,
+    pub(super) sources: Vec<LoweredSource>,
+}
+
+/// The storage of a pipeline's checkpoints.
+///
+/// # Errors
+/// [`CheckpointError::Location`].
+pub fn open_store(plan: &Plan, output: &Path) -> Result<Store, CheckpointError> {
+    match &plan.checkpoint.storage {
+        Some(location) => Store::open(location),
+        None => Store::open(&output.join(CHECKPOINTS).display().to_string()),
+    }
+}
+
+pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
+    let failed = |source| RunError::Output { folder: options.output.display().to_string(), source };
+    std::fs::create_dir_all(&options.output).map_err(failed)?;
+    if options.go_on == GoOn::Fresh {
+        throw_away(plan, options)?;
+    }
+    let store = open_store(plan, &options.output)?;
+    let description = changes::describe(plan, options.archives.is_some());
+    let job = new_job_name(plan);
+    let mut base = None;
+    let (log, history) = Log::claim::<RunError>(&store, |history| {
+        base = choose(plan, options, history, &description)?;
+        Ok(Claim {
+            generation: history.claim().map_or(0, |claim| claim.generation) + 1,
+            from: base.as_ref().map(|base: &Manifest| base.number),
+            at_ms: now_ms(),
+            by: who(),
+            job: history.claim().map_or_else(|| job.clone(), |claim| claim.job.clone()),
+        })
+    })?;
+    if let Some(before) = history.claim() {
+        tracing::info!(generation = log.own().generation, before = before.by, "the job is taken over");
+    }
+    let from = base.as_ref().map_or(0, |base| base.number);
+    let mut publishers = publishers(plan, &options.output, &log.own().job)?;
+    let wrong = |error| RunError::Publish { checkpoint: from, error };
+    if let Some(base) = &base {
+        publish(&mut publishers, base, &CheckpointCounters::default()).map_err(wrong)?;
+    }
+    publishers.iter_mut().try_for_each(|publisher| publisher.sweep(from)).map_err(wrong)?;
+    // Those of checkpoints that could still be gone back to are kept.
+    let kept = history.checkpoints();
+    state::sweep(&store, &kept)?;
+    let sources = plan
+        .sources
+        .iter()
+        .enumerate()
+        .map(|(number, source)| {
+            let positions = positions(base.as_ref(), &source.name);
+            LoweredSource::new(number, source, options.archives.as_deref(), options.limits, positions)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let generation = log.own().generation;
+    let leader = Leader {
+        log,
+        base: base.clone(),
+        plan: description,
+        sources: plan.sources.iter().map(|source| source.name.clone()).collect(),
+        publishers,
+        workers: options.cluster.workers(),
+    };
+    Ok(Recovered { store, base, generation, leader: Some(leader), links: Links::none(), sources })
+}
+
+fn positions<'a>(base: Option<&'a Manifest>, source: &str) -> &'a [SplitPosition] {
+    let found = base.and_then(|base| base.sources.iter().find(|position| position.name == source));
+    found.map_or(&[], |position| &position.splits)
+}
+
+// The checkpoint to go on from, if the plan fits it.
+fn choose(
+    plan: &Plan,
+    options: &RunOptions,
+    history: &History,
+    description: &serde_json::Value,
+) -> Result<Option<Manifest>, RunError> {
+    let base = match options.go_on {
+        GoOn::From(number) => Some(history.checkpoint(number)?),
+        GoOn::Newest | GoOn::Fresh => history.newest()?,
+    };
+    if history.is_empty() {
+        claim_folders(plan, options)?;
+    }
+    let Some(base) = base else { return Ok(None) };
+    let changed = changes::refused(&base.plan, description);
+    if !changed.is_empty() {
+        let changes: Vec<String> = changed.iter().map(ToString::to_string).collect();
+        return Err(RunError::Changed {
+            pipeline: plan.name.clone(),
+            checkpoint: base.number,
+            changes: changes.join("\n"),
+        });
+    }
+    if base.finished && options.go_on == GoOn::Newest {
+        return Err(RunError::Finished { pipeline: plan.name.clone(), checkpoint: base.number });
+    }
+    Ok(Some(base.clone()))
+}
+
+// Rows of somebody else are not to be mixed with this job's.
+fn claim_folders(plan: &Plan, options: &RunOptions) -> Result<(), RunError> {
+    for name in folders(plan) {
+        let folder = options.output.join(name);
+        let failed = |source| RunError::Output { folder: folder.display().to_string(), source };
+        if folder.exists() && holds_files(&folder).map_err(failed)? {
+            return Err(RunError::OutputInUse { folder: folder.display().to_string() });
+        }
+    }
+    Ok(())
+}
+
+fn folders(plan: &Plan) -> impl Iterator<Item = &str> {
+    let sinks = plan.sinks.iter().filter(|sink| sink.kind != SinkKind::Stdout).map(|sink| sink.name.as_str());
+    sinks.chain([LATE, REJECTED])
+}
+
+fn throw_away(plan: &Plan, options: &RunOptions) -> Result<(), RunError> {
+    for name in folders(plan) {
+        let folder = options.output.join(name);
+        if folder.exists() {
+            let failed = |source| RunError::Output { folder: folder.display().to_string(), source };
+            std::fs::remove_dir_all(&folder).map_err(failed)?;
+        }
+    }
+    let store = open_store(plan, &options.output)?;
+    for folder in ["log", "state"] {
+        for name in store.list(folder)? {
+            store.delete(&format!("{folder}/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+// Names what the job leaves in other systems, so it must differ from that of a job that was thrown away.
+fn new_job_name(plan: &Plan) -> String {
+    let seed = format!("{}-{}-{}", plan.name, now_ms(), who());
+    format!("{}-{:08x}", plan.name, thalweg_engine::shard::hash_key(seed.as_bytes()) as u32)
+}
+
+fn who() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("process {} on {}", std::process::id(), host.trim())
+}
