@@ -35,7 +35,7 @@ pub mod manifest;
 pub mod state;
 pub mod store;
 
-pub use coordinator::{CheckpointCounters, Coordinator, CoordinatorConfig, Leader, Publisher};
+pub use coordinator::{CheckpointCounters, Coordinator, CoordinatorConfig, Leader, Publications, Publisher};
 pub use cuts::{CutTracker, Cuts, Part, Participant, StatePart};
 pub use log::{Claim, History, Log};
 pub use manifest::{Manifest, SourceCounts, SourcePosition, SplitPosition, StagedFile, StagedSink, StateFile};

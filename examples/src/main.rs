@@ -83,7 +83,13 @@ fn run(archive: ArchivePlan, calls: SourceConfig, control: Control) -> Result<()
         window: Window::Tumbling(Grid::Fixed { size_us: MINUTE_US, offset_us: 0 }),
         keys: vec![Field::new("provider", DataType::Utf8, false)],
         inputs: vec![DataType::Float64],
-        aggregates: vec![AggregateCall { aggregate: p95, arguments: vec![0], filter: None }],
+        aggregates: vec![AggregateCall {
+            aggregate: p95,
+            arguments: vec![0],
+            filter: None,
+            label: "p95 of latency_ms".to_owned(),
+            since: None,
+        }],
     };
     // Shared by all workers of the process; each builds its own gate and dataflow.
     let cuts = Cuts::new(0, 2, TickClock::default());

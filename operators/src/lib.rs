@@ -7,4 +7,5 @@ pub mod aggregate;
 pub mod rows;
 pub mod sink;
 pub mod source;
+pub mod stopwatch;
 pub mod window;

@@ -6,6 +6,10 @@ use thalweg_engine::{BatchStream, Batches, Out};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
+pub mod counters;
+
+pub use counters::{StepCounters, StepMeter};
+
 /// Applies `logic` to each batch; what it gives (`None`: nothing) goes on at the same tick. Batches that end up empty are dropped.
 ///
 /// ```text

@@ -39,12 +39,13 @@ pub mod refused;
 mod rows;
 mod split;
 
-pub use counters::{SourceCounters, SplitGauge};
+pub use counters::{SourceCounters, SplitGauge, WaitsFor};
 pub use reader::{
     Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader, record_bytes,
 };
 pub use rows::MetadataColumn;
 
+use counters::Waits;
 use refused::RefusedRows;
 use rows::RowColumns;
 use split::SplitState;
@@ -219,6 +220,7 @@ struct SourceState {
     cut: cut::Progress,
     /// Rows since the cut before.
     since: SourceCounts,
+    waits: Waits,
     /// Whether a watermark must be reported though no tick is full: the first one, and where a split has left or come back.
     report_due: bool,
 }
@@ -235,7 +237,7 @@ impl SourceState {
         let splits: Vec<SplitState> =
             reader.splits().iter().map(|split| SplitState::new(split, &job.positions)).collect();
         for split in &splits {
-            job.counters.split(split.number).set(split.watermark(config.event_time.lateness_us));
+            job.counters.split(split.number).note(split, config.event_time.lateness_us);
         }
         SourceState {
             decoder: Decoder::new(config.format, &config.schema, &config.fields),
@@ -250,6 +252,7 @@ impl SourceState {
             participant,
             cut: cut::Progress::None,
             since: SourceCounts::default(),
+            waits: job.counters.waits(),
             report_due: true,
             splits,
             config,
@@ -262,6 +265,7 @@ impl SourceState {
 
     fn step(&mut self) -> Step {
         if self.job.control.ending() {
+            self.waits.over();
             return Step::only(Next::End);
         }
         if !self.take_part_in_cut() {
@@ -277,8 +281,10 @@ impl SourceState {
         }
         if !self.in_flight.may_read() {
             // The gate wakes this source when the sinks have gone on.
+            self.waits.wait(WaitsFor::Sinks);
             return Step::only(Next::Stay);
         }
+        self.waits.over();
         match self.read() {
             Ok(step) => step,
             Err(error) => {
@@ -291,8 +297,9 @@ impl SourceState {
     fn read(&mut self) -> Result<Step, JobError> {
         let progress = self.read_batch()?;
         for split in &progress.ended {
-            self.splits[*split].ended = true;
-            self.job.counters.split(self.splits[*split].number).set(END);
+            let split = &mut self.splits[*split];
+            split.ended = true;
+            self.job.counters.split(split.number).note(split, self.config.event_time.lateness_us);
         }
         self.tick_rows += progress.records;
         self.tick_bytes += progress.bytes;
@@ -348,6 +355,7 @@ impl SourceState {
         let progress = reader.read(request, &mut |record| {
             let split = &mut splits[record.split];
             split.next = record.offset + 1;
+            split.read += 1;
             split.last_record = now;
             let watermark = split.watermark(config.event_time.lateness_us);
             match accept(&config.event_time, watermark, decoder, &record) {
@@ -378,8 +386,7 @@ impl SourceState {
             bytes: progress.bytes as u64,
         };
         for split in self.splits.iter().filter(|split| !split.ended) {
-            let watermark = split.watermark(self.config.event_time.lateness_us);
-            self.job.counters.split(split.number).set(watermark);
+            self.job.counters.split(split.number).note(split, self.config.event_time.lateness_us);
         }
         Ok(progress)
     }

@@ -39,6 +39,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use crate::aggregate::Aggregate;
+use crate::stopwatch::Stopwatches;
 
 mod fired;
 mod grid;
@@ -98,6 +99,11 @@ pub struct AggregateCall {
     pub arguments: Vec<usize>,
     /// SQL's `filter (where …)`: a Boolean column among [`WindowRows::inputs`].
     pub filter: Option<usize>,
+    /// What it is, in words that no other aggregate of the step has: a checkpoint's state is found by it, also when the step has
+    /// got other aggregates since.
+    pub label: String,
+    /// Of windows that begin before, the result is null: the aggregate has not seen all of their rows, since it is newer than they.
+    pub since: Option<EventTime>,
 }
 
 /// A windowed aggregation.
@@ -125,7 +131,8 @@ impl WindowConfig {
         ];
         fields.extend(self.keys.iter().cloned());
         fields.extend(self.aggregates.iter().enumerate().map(|(i, call)| {
-            Field::new(format!("__agg_{i}"), call.aggregate.result_type(), call.aggregate.nullable())
+            // Nullable whatever the aggregate: see `AggregateCall::since`.
+            Field::new(format!("__agg_{i}"), call.aggregate.result_type(), true)
         }));
         fields.push(Field::new(TIME, timestamp_type(), false));
         Arc::new(Schema::new(fields))
@@ -149,11 +156,15 @@ pub struct WindowRows {
     pub order: Option<(ArrayRef, ArrayRef)>,
 }
 
-/// What a job's windows have done, over all workers of a process.
+/// What the windows of a step have done, over all workers of a process.
 #[derive(Debug, Default)]
 pub struct WindowCounters {
     /// Windows that fired: rows given out.
     pub fired: AtomicU64,
+    /// Groups of windows that are open.
+    pub open: AtomicU64,
+    /// At work: gathering rows, firing windows, handing over state.
+    pub busy: Stopwatches,
     /// Groups of windows still open when the job was stopped: its last checkpoint holds them.
     pub open_at_stop: AtomicU64,
 }
@@ -227,6 +238,7 @@ pub fn window<'scope>(
     let scope = rows.scope();
     let peers = scope.peers();
     let control = job.control.clone();
+    let busy = job.counters.busy.add();
     let mut encoder = KeyEncoder::new(&config);
     let partial = match &config.window {
         Window::Tumbling(_) | Window::Hopping { .. } if peers > 1 => Some(Partial::new(&config)),
@@ -240,6 +252,7 @@ pub fn window<'scope>(
             move |(input, frontier), output| {
                 let mut forward: Vec<(_, Batches)> = Vec::new();
                 input.for_each(|at, container| {
+                    busy.start();
                     for batch in container.take() {
                         let keyed = match rows_of(&batch) {
                             Ok(Some(rows)) => encoder.encode(rows),
@@ -259,6 +272,7 @@ pub fn window<'scope>(
                             Err(error) => control.fail(error),
                         }
                     }
+                    busy.stop();
                 });
                 for (at, mut container) in forward {
                     output.session(&at).give_container(&mut container);
@@ -267,7 +281,7 @@ pub fn window<'scope>(
                 let tick_done = cap.as_ref().is_some_and(|cap| next.is_none_or(|next| *cap.time() < next));
                 if tick_done {
                     if let (Some(partial), Some(cap)) = (&mut partial, &cap) {
-                        match partial.flush() {
+                        match busy.time(|| partial.flush()) {
                             Ok(Some(states)) => output.session(cap).give_container(&mut Batches::one(states)),
                             Ok(None) => {}
                             Err(error) => control.fail(error),
@@ -303,6 +317,7 @@ fn gather<'scope>(
 ) -> BatchStream<'scope> {
     let worker = keyed.scope().index();
     let (step, participant) = (name.to_owned(), job.cuts.join());
+    let busy = job.counters.busy.add();
     let mut builder = OperatorBuilder::new(format!("{name}: window"), keyed.scope());
     let mut rows_in = builder.new_input(keyed, exchange());
     let mut reports_in = builder.new_input(reports, Pipeline);
@@ -312,13 +327,16 @@ fn gather<'scope>(
         let mut cap = capabilities.pop();
         let mut watermark = JobWatermark::new(job.sources, peers);
         let mut cuts_taken = CutTracker::new(job.cuts.first());
+        let mut open = 0;
         move |frontiers| {
             rows_in.for_each(|_, container| {
+                busy.start();
                 for batch in container.take() {
                     if let Err(error) = state.absorb(&batch) {
                         job.control.fail(error);
                     }
                 }
+                busy.stop();
             });
             reports_in.for_each(|at, reports| {
                 let tick = *at.least().expect("invariant: a message has a tick");
@@ -333,6 +351,7 @@ fn gather<'scope>(
                 return;
             }
             let mut out = output.activate();
+            busy.start();
             fire(&mut state, watermark.advance(next), &job, held, &mut out);
             // Sources have read nothing of the next epoch yet: what is held now is what the cut holds.
             if let Some(cut) = cuts_taken.due(next)
@@ -346,6 +365,11 @@ fn gather<'scope>(
                     Err(error) => job.control.fail(error),
                 }
             }
+            // Added before what was there is taken away: the sum over all workers is never below 0.
+            let now = state.open() as u64;
+            job.counters.open.fetch_add(now, Ordering::Relaxed);
+            job.counters.open.fetch_sub(std::mem::replace(&mut open, now), Ordering::Relaxed);
+            busy.stop();
             match next {
                 Some(next) => held.downgrade(&next),
                 None => {

@@ -20,6 +20,7 @@ mod generate;
 mod load;
 mod progress;
 mod run;
+mod supervise;
 mod table;
 mod validate;
 

@@ -1,7 +1,7 @@
 //! Thalweg: stream processing for the telemetry of AI platforms. This page is its architecture.
 //!
 //! A pipeline is a YAML file. It compiles to a timely dataflow that reads Kafka or archives of its topics, gathers rows into
-//! event-time windows and writes Parquet, which SQL reads back.
+//! event-time windows and writes Parquet, Delta Lake or Kafka; what lies in folders SQL reads back.
 //!
 //! # The layers
 //!
@@ -12,7 +12,8 @@
 //! what a row    ticks,       sources,         spec → plan → dataflow,
 //! is; bytes     workers,     windows,         catalogue, SQL,
 //! → Arrow       exchange,    aggregates,      the `thalweg` binary
-//!               watermarks   sinks
+//!               watermarks,  sinks
+//!               checkpoints
 //! ```
 //!
 //! # From a file to rows
@@ -42,8 +43,9 @@
 //! - *What may this file touch?* What stands to the left of its layer. `schemas` does no I/O; `engine` knows no operator;
 //!   `operators` knows neither YAML nor SQL.
 //! - *How is this tested?* `pipelines/tests/cases`: input and expected rows as data, run with one worker and with three, in ticks of
-//!   one row, with partitions dealt otherwise; the same rows every time.
-//! - *What happens after a crash?* Files that were complete are there, and nothing of the others; a job starts anew.
+//!   one row, with partitions dealt otherwise, broken off and gone on; the same rows every time.
+//! - *What happens after a crash?* `run/recovery.rs`: the next run goes on from the newest checkpoint; how those are made stands in
+//!   `engine/src/checkpoint.rs`.
 //!
 //! # What makes results repeatable
 //!

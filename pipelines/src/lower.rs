@@ -29,9 +29,9 @@ use timely::dataflow::operators::core::concat::Concatenate;
 use timely::worker::Worker;
 
 use crate::plan::{
-    NamedExpr, Plan, PlannedInput, PlannedStep, PlannedWindow, Predicate, StepKind, StreamId, WindowKind,
+    NamedExpr, Plan, PlannedInput, PlannedStep, PlannedWindow, Predicate, SinkKind, StepKind, StreamId, WindowKind,
 };
-use crate::run::JobContext;
+use crate::run::{JobContext, Since};
 use columns::Arrangement;
 
 mod columns;
@@ -120,11 +120,16 @@ impl<'scope> Dataflow<'_, 'scope> {
             let arranged = Arrangement::new(plan, &planned.input, &built.schema);
             let rows = built.rows.clone();
             let with_folders = sinks::add_window_date(planned);
+            // A record's timestamp is the row's event time.
+            let keeps_hidden = matches!(planned.kind, SinkKind::Kafka { .. });
             let rows = map_batches(
                 rows,
                 &format!("{}: columns", planned.name),
                 self.control.clone(),
-                move |batch| with_folders(arranged.visible(&batch)?).map(Some),
+                move |batch| match keeps_hidden {
+                    true => arranged.arrange(&batch).map(Some),
+                    false => with_folders(arranged.visible(&batch)?).map(Some),
+                },
             );
             let out = sinks::planned(self.job, planned, self.scope.index(), &self.job.sinks[number]);
             sink(rows, &planned.name, out, self.sink_job());
@@ -208,7 +213,7 @@ impl<'scope> Dataflow<'_, 'scope> {
         arranged: Arrangement,
         reports: Reports<'scope>,
     ) -> Built<'scope> {
-        let config = window_config(step, planned);
+        let config = window_config(step, planned, &self.job.since);
         let job = WindowJob {
             sources: self.job.sources.len(),
             control: self.control.clone(),
@@ -304,7 +309,7 @@ fn evaluate(step: &str, expressions: &[NamedExpr], batch: &RecordBatch) -> Resul
         .collect()
 }
 
-fn window_config(step: &PlannedStep, planned: &PlannedWindow) -> WindowConfig {
+fn window_config(step: &PlannedStep, planned: &PlannedWindow, since: &Since) -> WindowConfig {
     let window = match &planned.window {
         WindowKind::Tumbling { size_us, offset_us, time_zone: None } => {
             Window::Tumbling(Grid::Fixed { size_us: *size_us, offset_us: *offset_us })
@@ -329,6 +334,8 @@ fn window_config(step: &PlannedStep, planned: &PlannedWindow) -> WindowConfig {
                 aggregate: call.aggregate.clone(),
                 arguments: call.arguments.clone(),
                 filter: call.filter,
+                label: planned.label(call),
+                since: since.get(&(step.name.clone(), planned.label(call))).copied(),
             })
             .collect(),
     }

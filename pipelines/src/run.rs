@@ -16,17 +16,20 @@ use thalweg_engine::checkpoint::{
     CheckpointCounters, CheckpointError, Coordinator, CoordinatorConfig, Cuts, Leader, Manifest, Store, state,
 };
 use thalweg_engine::cluster::links::Links;
-use thalweg_engine::cluster::{self, Cluster, ClusterError};
+use thalweg_engine::cluster::{self, Cluster, ClusterError, Mesh};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::tick::TickLimits;
+use thalweg_engine::watermark::EventTime;
+use thalweg_kafka::KafkaError;
 use thalweg_operators::sink::SinkCounters;
 use thalweg_operators::source::{SourceCounters, SourceError};
 use thalweg_operators::window::{RestoredState, WindowCounters};
+use timely::worker::Worker;
 
 use crate::lower;
 use crate::lower::sinks::{LATE, REJECTED};
 use crate::lower::sources::LoweredSource;
-use crate::plan::Plan;
+use crate::plan::{Plan, SinkKind};
 
 mod changes;
 mod memory;
@@ -34,6 +37,7 @@ mod recovery;
 mod summary;
 
 pub use changes::PlanChange;
+pub(crate) use changes::Since;
 pub(crate) use memory::MemoryShares;
 pub use recovery::{CHECKPOINTS, GoOn, open_store};
 pub use thalweg_engine::checkpoint::SourceCounts;
@@ -137,6 +141,19 @@ pub enum RunError {
         /// The source.
         source_name: String,
     },
+    /// A Kafka sink can't be used.
+    #[error(transparent)]
+    KafkaSink(#[from] KafkaError),
+    /// A run over recorded topics would send what it computes of the past to where consumers expect the present.
+    #[error(
+        "sink {sink} sends to the topic {topic}, and a run over archives would mix the past into it; leave the sink out, or write it as jsonl: {{}}"
+    )]
+    LiveTopic {
+        /// The sink.
+        sink: String,
+        /// The topic.
+        topic: String,
+    },
     /// An operator failed.
     #[error(transparent)]
     Failed(JobError),
@@ -147,6 +164,7 @@ pub struct Job {
     context: Arc<JobContext>,
     leader: Option<Leader>,
     links: Links,
+    mesh: Option<Mesh>,
     cluster: Cluster,
 }
 
@@ -164,6 +182,8 @@ pub(crate) struct JobContext {
     pub(crate) sinks: Vec<Arc<SinkCounters>>,
     pub(crate) late: Arc<SinkCounters>,
     pub(crate) rejected: Arc<SinkCounters>,
+    /// From when on aggregates count that are newer than the job.
+    pub(crate) since: Since,
     checkpoints: Arc<CheckpointCounters>,
     store: Store,
     /// The checkpoint from which the job goes on.
@@ -202,6 +222,11 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
             return Err(RunError::ArchiveBounds { source_name: source.name.clone() });
         }
     }
+    for sink in plan.sinks.iter().filter(|_| options.archives.is_some()) {
+        if let SinkKind::Kafka { topic, .. } = &sink.kind {
+            return Err(RunError::LiveTopic { sink: sink.name.clone(), topic: topic.clone() });
+        }
+    }
     let recovered = recovery::recover(plan, options)?;
     let from = recovered.base.as_ref().map_or(0, |base| base.number);
     let context = JobContext {
@@ -216,6 +241,7 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
         sinks: plan.sinks.iter().map(|_| Arc::default()).collect(),
         late: Arc::default(),
         rejected: Arc::default(),
+        since: recovered.since,
         checkpoints: Arc::default(),
         store: recovered.store,
         base: recovered.base,
@@ -224,6 +250,7 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
         context: Arc::new(context),
         leader: recovered.leader,
         links: recovered.links,
+        mesh: recovered.mesh,
         cluster: options.cluster.clone(),
     })
 }
@@ -269,6 +296,11 @@ impl Job {
         self.context.base.as_ref()
     }
 
+    /// Aggregates that are newer than the job: step, aggregate, and from which time on windows have it; older ones have null.
+    pub fn newer_aggregates(&self) -> impl Iterator<Item = (&str, &str, EventTime)> {
+        self.context.since.iter().map(|((step, label), since)| (step.as_str(), label.as_str(), *since))
+    }
+
     /// Runs to the end of the input, or until the job's [`Control`] is told to stop.
     ///
     /// # Errors
@@ -276,11 +308,15 @@ impl Job {
     pub fn run(self) -> Result<Summary, RunError> {
         let status = self.status();
         let (started, cpu) = (Instant::now(), summary::cpu_time());
-        let Job { context, leader, links, cluster } = self;
+        let Job { context, leader, links, mesh, cluster } = self;
         let (control, cuts) = (context.control.clone(), context.cuts.clone());
         let coordinator = coordinator(&context, &status, leader, links);
         let checkpoints = std::thread::spawn(move || coordinator.run());
-        let ran = cluster::run(&cluster, move |worker| lower::build(&context, worker));
+        let build = move |worker: &mut Worker| lower::build(&context, worker);
+        let ran = match mesh {
+            Some(mesh) => cluster::run_connected(mesh, build),
+            None => cluster::run(&cluster, build),
+        };
         if let Err(error) = ran {
             control.fail(error);
         }

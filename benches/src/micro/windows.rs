@@ -84,10 +84,11 @@ fn prepared(job: Job, schema: &Schema, batches: &[RecordBatch]) -> anyhow::Resul
 pub(crate) fn config(job: Job) -> WindowConfig {
     let decimal = DataType::Decimal128(18, 6);
     let mut inputs = vec![decimal.clone(), DataType::Float64, DataType::Int64, DataType::Int64];
-    let call = |function, argument: Option<usize>, filter| {
+    let call = |function: Function, argument: Option<usize>, filter: Option<usize>| {
         let types: Vec<DataType> = argument.map(|at| inputs[at].clone()).into_iter().collect();
         let aggregate = Aggregate::new(function, &types).expect("invariant: the types fit");
-        AggregateCall { aggregate, arguments: argument.into_iter().collect(), filter }
+        let label = format!("{function:?} of {argument:?} where {filter:?}");
+        AggregateCall { aggregate, arguments: argument.into_iter().collect(), filter, label, since: None }
     };
     let (cost, latency, prompt, completion) = (Some(0), Some(1), Some(2), Some(3));
     let mut aggregates = vec![

@@ -14,7 +14,7 @@
 //! is staged stays bounded by two checkpoints' worth, however slow a sink publishes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -71,10 +71,45 @@ pub struct CheckpointCounters {
     pub took_ms: AtomicU64,
     /// Bytes of state written for the newest.
     pub bytes_written: AtomicU64,
+    /// Bytes of state written by this run.
+    pub bytes_written_in_all: AtomicU64,
     /// Bytes of state that a restart would read.
     pub bytes_held: AtomicU64,
-    /// Publications that are done, over all sinks.
-    pub published: AtomicU64,
+    // A mutex: locked twice a checkpoint and sink.
+    publications: Mutex<Publications>,
+}
+
+/// What the sinks have published, in the process that leads the job.
+#[derive(Debug, Default, Clone)]
+pub struct Publications {
+    /// By sink: how many checkpoints.
+    pub commits: BTreeMap<String, u64>,
+    /// By sink: how long that took.
+    pub time: BTreeMap<String, Duration>,
+    /// What is going on: the sink, the checkpoint, and since when.
+    pub now: Option<(String, u64, Instant)>,
+}
+
+impl CheckpointCounters {
+    /// What the sinks have published by now.
+    pub fn publications(&self) -> Publications {
+        self.publishing().clone()
+    }
+
+    fn publishing(&self) -> MutexGuard<'_, Publications> {
+        self.publications.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, sink: &str, checkpoint: u64) {
+        self.publishing().now = Some((sink.to_owned(), checkpoint, Instant::now()));
+    }
+
+    fn done(&self, sink: &str) {
+        let mut all = self.publishing();
+        let took = all.now.take().map_or(Duration::ZERO, |(_, _, since)| since.elapsed());
+        *all.commits.entry(sink.to_owned()).or_default() += 1;
+        *all.time.entry(sink.to_owned()).or_default() += took;
+    }
 }
 
 /// Makes the checkpoints of a job, in one process of it.
@@ -195,10 +230,15 @@ impl Coordinator {
     fn follow(&mut self) -> Result<(), JobError> {
         let mut cut = self.cuts.first() + 1;
         let mut prepared = BTreeMap::new();
+        let mut stop_told = false;
         loop {
             self.receive(&mut prepared)?;
             if self.control.failed() || self.control.ending() {
                 return Ok(());
+            }
+            if self.control.stop_asked() && !stop_told {
+                self.links.send(Message::Stop);
+                stop_told = true;
             }
             if let Some(parts) = self.cuts.take(cut, PATIENCE) {
                 let prepared = self.prepare(cut, parts)?;
@@ -260,6 +300,7 @@ impl Coordinator {
         counters.made.fetch_add(1, Relaxed);
         counters.took_ms.store(manifest.took_ms, Relaxed);
         counters.bytes_written.store(manifest.state_bytes_written(), Relaxed);
+        counters.bytes_written_in_all.fetch_add(manifest.state_bytes_written(), Relaxed);
         counters.bytes_held.store(manifest.state_bytes(), Relaxed);
         tracing::info!(
             checkpoint = manifest.number,
@@ -424,6 +465,7 @@ impl Publishing {
                     control.fail(error);
                     return;
                 }
+                tracing::info!(checkpoint = manifest.number, "checkpoint published");
                 cuts.set_published(manifest.number);
                 links.send(Message::Published { cut: manifest.number });
             }
@@ -460,8 +502,9 @@ pub fn publish(
         let staged = manifest.sinks.iter().find(|sink| sink.name == publisher.sink());
         failpoint!("checkpoint::before_publishing_a_sink");
         if let Some(staged) = staged {
+            counters.begin(publisher.sink(), manifest.number);
             publisher.publish(manifest.number, &staged.files)?;
-            counters.published.fetch_add(1, Relaxed);
+            counters.done(publisher.sink());
         }
     }
     failpoint!("checkpoint::published");

@@ -76,6 +76,12 @@ fn error(started: Result<Connected, ClusterError>) -> String {
     }
 }
 
+/// The errors of all processes of a job that can't start.
+fn errors_of(all: Vec<(TcpListener, ProcessCluster)>) -> Vec<String> {
+    let processes: Vec<_> = all.into_iter().map(|mine| process(mine, 1, error)).collect();
+    processes.into_iter().map(ended).collect()
+}
+
 /// Sums the numbers 0 to 999 of every worker, each on the worker that it belongs to. Where it is endless, it never ends.
 fn sum(mesh: Mesh, endless: bool) -> Result<u64, ClusterError> {
     let sums = run_connected(mesh, move |worker| {
@@ -203,7 +209,7 @@ fn mixed_up_lists_and_numbers_are_named() {
     let mut all = cluster(4, 1);
     all[3].1.addresses.swap(1, 2);
     let swapped = all[3].1.addresses.clone();
-    let errors: Vec<String> = all.into_iter().map(|mine| process(mine, 1, error)).map(ended).collect();
+    let errors = errors_of(all);
     let expected =
         format!("process 1 at {} calls itself process 2: it can't share a job with process 3", swapped[1]);
     assert!(errors[3].starts_with(&expected), "{}", errors[3]);
@@ -214,7 +220,7 @@ fn mixed_up_lists_and_numbers_are_named() {
     // Two call themselves process 1.
     let mut all = cluster(3, 1);
     all[2].1.process = 1;
-    let errors: Vec<String> = all.into_iter().map(|mine| process(mine, 1, error)).map(ended).collect();
+    let errors = errors_of(all);
     for error in &errors {
         assert!(error.contains("process 1 at 127.0.0.1:") && error.contains("was started twice"), "{error}");
     }
@@ -281,7 +287,12 @@ fn another_version_and_another_program_are_named() {
     let (second, (other, first)) = (all.remove(1), all.remove(0));
     let answer = |text: &'static [u8]| {
         let other = other.try_clone().unwrap();
-        std::thread::spawn(move || other.accept().unwrap().0.write_all(text).unwrap())
+        std::thread::spawn(move || {
+            let (mut socket, _) = other.accept().unwrap();
+            socket.write_all(text).unwrap();
+            // What is not read before the end would break the connection instead of ending it.
+            socket.read_to_end(&mut Vec::new()).unwrap();
+        })
     };
     let again = (second.0.try_clone().unwrap(), second.1.clone());
     let answered = answer(b"HTTP/1.1 400 Bad Request\r\n\r\n");

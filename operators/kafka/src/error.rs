@@ -62,15 +62,13 @@ pub enum KafkaError {
     },
     /// More was sent than the checkpoint knows of that a run goes on from.
     #[error(
-        "sink {sink}: topic {topic} holds the rows up to checkpoint {sent} already, and they can't be taken back: a run from checkpoint {newest} would write those after it twice; go on from checkpoint {sent} or a later one, or write into another topic; or, to have them twice, delete the offset of consumer group {group} for the topic"
+        "sink {sink}: topic {topic} holds the rows up to checkpoint {sent} already, and they can't be taken back: a run from checkpoint {newest} would write those after it a second time; go on from checkpoint {sent} or a later one, or begin anew with --fresh and another topic"
     )]
     Ahead {
         /// The sink.
         sink: String,
         /// Its topic.
         topic: String,
-        /// The consumer group that holds the progress.
-        group: String,
         /// The checkpoint whose rows were sent last.
         sent: u64,
         /// The checkpoint that the run goes on from; 0: none.

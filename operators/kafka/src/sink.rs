@@ -150,8 +150,8 @@ mod tests {
             let message = config(name, "1").check(Duration::from_secs(1)).unwrap_err().to_string();
             assert!(message.starts_with("sink alerts: property") && message.contains(why), "{message}");
         }
-        let unknown = config("linger.msec", "1").check(Duration::from_secs(1)).unwrap_err().to_string();
-        assert!(unknown.contains("did you mean \"linger.ms\"?"), "{unknown}");
+        let unknown = config("batch.sizes", "1").check(Duration::from_secs(1)).unwrap_err().to_string();
+        assert!(unknown.contains("did you mean \"batch.size\"?"), "{unknown}");
     }
 
     #[test]

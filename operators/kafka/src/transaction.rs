@@ -25,6 +25,8 @@ use crate::writer::{KafkaWriter, WriteRecord};
 
 /// How long the brokers may take to answer, restarts included.
 const LIMIT: Duration = Duration::from_secs(60);
+/// As long they may take to abort: what can't be aborted is aborted for the next writer.
+const ABORT_LIMIT: Duration = Duration::from_secs(15);
 /// How long they are asked at a time: between, the client's events are served.
 const ATTEMPT: Duration = Duration::from_secs(1);
 /// Where the progress stands.
@@ -138,7 +140,9 @@ impl TransactionalWriter {
         let mut cluster = Cluster::connect(&observer, observer.consumer_config(1)?, LIMIT)?;
         // Tells a wrong login or topic apart, which the producer would go on trying.
         cluster.partitions(&config.topic)?;
-        retried(&writer, &config, "begin its first", |limit| writer.producer().init_transactions(limit))?;
+        retried(&writer, &config, ("begin its first", LIMIT), |limit| {
+            writer.producer().init_transactions(limit)
+        })?;
         // Only now: nobody else can move it any more.
         cluster.deadline = Instant::now() + LIMIT;
         let progress = committed(&cluster, &config)?;
@@ -220,12 +224,12 @@ impl TransactionalWriter {
         let set = element.set_offset(Offset::Offset(offset));
         set.map_err(|error| failure(&self.writer, &self.config, "note the progress of", &error))?;
         let producer = self.writer.producer();
-        retried(&self.writer, &self.config, "note the progress of", |limit| {
+        retried(&self.writer, &self.config, ("note the progress of", LIMIT), |limit| {
             producer.send_offsets_to_transaction(&offsets, &self.group, limit)
         })?;
         failpoint!("kafka::before_commit");
         self.state = State::Undecided;
-        retried(&self.writer, &self.config, "commit", |limit| producer.commit_transaction(limit))?;
+        retried(&self.writer, &self.config, ("commit", LIMIT), |limit| producer.commit_transaction(limit))?;
         failpoint!("kafka::committed");
         (self.state, self.progress) = (State::Ready, Some(progress));
         Ok(())
@@ -245,7 +249,9 @@ impl TransactionalWriter {
             }
         }
         let producer = self.writer.producer();
-        retried(&self.writer, &self.config, "abort", |limit| producer.abort_transaction(limit))?;
+        retried(&self.writer, &self.config, ("abort", ABORT_LIMIT), |limit| {
+            producer.abort_transaction(limit)
+        })?;
         self.state = State::Ready;
         Ok(())
     }
@@ -285,10 +291,10 @@ fn committed(cluster: &Cluster<'_>, config: &TransactionalConfig) -> Result<Opti
 fn retried(
     writer: &KafkaWriter,
     config: &TransactionalConfig,
-    action: &'static str,
+    (action, limit): (&'static str, Duration),
     call: impl Fn(Duration) -> Result<(), ClientError>,
 ) -> Result<(), KafkaError> {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit;
     loop {
         let Err(error) = call(ATTEMPT) else { return Ok(()) };
         let again = match &error {

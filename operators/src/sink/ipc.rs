@@ -9,11 +9,10 @@ use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
 use thalweg_engine::checkpoint::StagedFile;
 
-use super::parquet::visible;
 use super::staging::{self, Staging};
 use super::{Sink, SinkCounters, SinkError};
 
-/// A worker's part of such a sink. One file a checkpoint, staged under the sink's folder; its target is where it is staged.
+/// A worker's part of such a sink; hidden columns are kept. One file a checkpoint, staged under the sink's folder; its target is where it is staged.
 pub struct IpcSink {
     name: String,
     folder: PathBuf,
@@ -50,7 +49,6 @@ impl IpcSink {
 
 impl Sink for IpcSink {
     fn write(&mut self, batch: RecordBatch) -> Result<(), SinkError> {
-        let batch = visible(&batch);
         let mut open = match self.open.take() {
             Some(open) => open,
             None => {

@@ -27,6 +27,7 @@ impl SourceState {
     pub(super) fn take_part_in_cut(&mut self) -> bool {
         if let Progress::Waiting(cut) = self.cut {
             if !self.job.gate.passed(last_tick(cut)) {
+                self.waits.wait(WaitsFor::Sinks);
                 return false;
             }
             self.leave_or_come_back();
@@ -36,6 +37,7 @@ impl SourceState {
         }
         if let Progress::HandedOver(cut) = self.cut {
             if !self.job.cuts.may_resume(cut) {
+                self.waits.wait(WaitsFor::Checkpoint);
                 return false;
             }
             self.cut = Progress::None;
@@ -63,6 +65,7 @@ impl SourceState {
     fn leave_or_come_back(&mut self) {
         let Some(idle_after) = self.config.event_time.idle_after else { return };
         let watermark = self.job.cuts.watermark();
+        let (counters, lateness_us) = (&self.job.counters, self.config.event_time.lateness_us);
         for (index, split) in self.splits.iter_mut().enumerate() {
             if split.ended || !split.unbounded {
                 continue;
@@ -76,10 +79,12 @@ impl SourceState {
                     split.floor = split.floor.max(Some(watermark));
                 }
                 self.report_due = true;
+                counters.split(split.number).note(split, lateness_us);
                 tracing::info!(topic, partition, "a split has come back from idleness");
             } else if !split.idle && split.last_record.elapsed() >= idle_after && !self.reader.at_hand(index) {
                 split.idle = true;
                 self.report_due = true;
+                counters.split(split.number).note(split, lateness_us);
                 tracing::info!(topic, partition, "a split is idle: it holds back the watermark no more");
             }
         }

@@ -12,6 +12,8 @@ pub(super) struct SplitState {
     pub(super) number: u32,
     /// The offset after the last record read.
     pub(super) next: i64,
+    /// Records read by this run.
+    pub(super) read: u64,
     /// The highest event time accepted.
     pub(super) highest: Option<EventTime>,
     /// Rows below are late whatever `highest` says: the job's watermark when the split came back from idleness.
@@ -33,6 +35,7 @@ impl SplitState {
         SplitState {
             number: info.number,
             next: position.map_or(info.start, |at| at.next),
+            read: 0,
             highest: position.and_then(|at| at.highest),
             floor: position.and_then(|at| at.floor),
             idle: position.is_some_and(|at| at.idle),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::compute::nullif;
+use arrow::datatypes::{Field, Int64Type, SchemaRef, TimestampMicrosecondType};
 use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::EventTime;
 use thalweg_schemas::time::TIME_ZONE;
@@ -75,9 +76,40 @@ impl Accumulators {
         self.calls.iter().map(|(_, accumulator)| accumulator.state_type()).collect()
     }
 
-    fn evaluate(&self, groups: &[u32]) -> Vec<ArrayRef> {
-        self.calls.iter().map(|(_, accumulator)| accumulator.evaluate(groups)).collect()
+    /// Merges the states that a checkpoint's batch holds; aggregates that it does not know stay as they are.
+    pub(super) fn restore(&mut self, batch: &RecordBatch, groups: &[u32]) -> Result<(), JobError> {
+        for (call, accumulator) in &mut self.calls {
+            if let Some(states) = batch.column_by_name(&state_column(call)) {
+                accumulator.merge_states(groups, states)?;
+            }
+        }
+        Ok(())
     }
+
+    /// The columns of a checkpoint's states.
+    pub(super) fn state_fields(&self) -> impl Iterator<Item = Field> {
+        self.calls
+            .iter()
+            .map(|(call, accumulator)| Field::new(state_column(call), accumulator.state_type(), true))
+    }
+
+    fn evaluate(&self, groups: &[u32], windows: &[Fired<'_>]) -> Result<Vec<ArrayRef>, JobError> {
+        let column = |(call, accumulator): &(AggregateCall, Box<dyn Accumulator>)| {
+            let values = accumulator.evaluate(groups);
+            match call.since {
+                Some(since) if windows.iter().any(|window| window.start < since) => {
+                    let older: BooleanArray = windows.iter().map(|w| Some(w.start < since)).collect();
+                    Ok(nullif(&values, &older)?)
+                }
+                _ => Ok(values),
+            }
+        };
+        self.calls.iter().map(column).collect()
+    }
+}
+
+fn state_column(call: &AggregateCall) -> String {
+    format!("state of {}", call.label)
 }
 
 /// A window that fires.
@@ -112,7 +144,7 @@ impl FiredBatch {
         let groups: Vec<u32> = windows.iter().map(|window| window.group).collect();
         let mut columns = vec![times(|w| w.start), times(|w| w.end)];
         columns.extend(self.decoder.decode(windows.iter().map(|window| window.key))?);
-        columns.extend(accumulators.evaluate(&groups));
+        columns.extend(accumulators.evaluate(&groups, windows)?);
         columns.push(times(|w| w.end.saturating_sub(1)));
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }

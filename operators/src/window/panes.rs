@@ -184,13 +184,24 @@ impl Panes {
                 let pane = panes.value(row);
                 !has_fired(pane) && !groups.contains(hash, key, pane)
             })?;
-            self.absorb(&wanted)?;
-        }
-        for group in std::mem::take(&mut self.changed) {
-            self.groups.take_changed(group);
+            self.take_back(&wanted)?;
         }
         self.chain = Chain::restored(rows);
         Ok(())
+    }
+
+    fn take_back(&mut self, batch: &RecordBatch) -> Result<(), JobError> {
+        let hashes = batch.column(0).as_primitive::<UInt64Type>().values();
+        let keys: &BinaryArray = batch.column(KEY_AT).as_binary();
+        let panes = batch.column(TIME_AT).as_primitive::<Int64Type>().values();
+        let mut groups = Vec::with_capacity(batch.num_rows());
+        for (row, (pane, hash)) in panes.iter().zip(hashes).enumerate() {
+            let (group, _) = self.groups.find_or_insert(*hash, keys.value(row), *pane);
+            self.open.entry(*pane).or_default().push(group);
+            groups.push(group);
+        }
+        self.accumulators.resize(self.groups.capacity());
+        self.accumulators.restore(batch, &groups)
     }
 
     /// Gives out every window that ends at or before `watermark`.

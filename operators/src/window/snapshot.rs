@@ -68,8 +68,7 @@ pub(super) fn schema(then: Vec<Field>, accumulators: &Accumulators) -> SchemaRef
     let mut fields =
         vec![Field::new(HASH, DataType::UInt64, false), Field::new(KEY, DataType::Binary, false)];
     fields.extend(then);
-    let states = accumulators.state_types();
-    fields.extend(states.into_iter().enumerate().map(|(i, t)| Field::new(format!("__state_{i}"), t, true)));
+    fields.extend(accumulators.state_fields());
     std::sync::Arc::new(arrow::datatypes::Schema::new(fields))
 }
 

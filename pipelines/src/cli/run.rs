@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use thalweg_engine::control::Control;
+use thalweg_engine::checkpoint::CheckpointError;
+use thalweg_engine::cluster::{Cluster, ProcessCluster};
+use thalweg_engine::control::{Control, JobError};
+use thalweg_schemas::time::format_rfc3339;
 
 use super::validate::Format;
+use super::supervise::{self, FENCED, SuperviseOptions};
 use super::{load, progress, table};
 use crate::plan::SinkKind;
 use crate::run::{self, CHECKPOINTS, GoOn, RunError, RunOptions, Summary};
@@ -24,14 +28,29 @@ use crate::run::{self, CHECKPOINTS, GoOn, RunError, RunOptions, Summary};
   thalweg run my_pipeline.yaml --workers 4
   thalweg run my_pipeline.yaml --from 17                  back to checkpoint 17 (thalweg checkpoints lists them)
   thalweg run my_pipeline.yaml --fresh                    once more from the start
+  thalweg run my_pipeline.yaml --processes 2 --workers 4  two processes here, started again when one is lost
+  thalweg run my_pipeline.yaml --process 0 --hosts hosts.txt   one of several, on several machines
   thalweg run provider_health --archives archives --output last_month    a backtest: recorded topics instead of Kafka
   KAFKA_BROKERS=kafka:9092 thalweg run provider_health")]
 pub(super) struct RunArgs {
     /// A file, or a name of the catalogue.
     pipeline: PathBuf,
-    /// Worker threads; by default one a core.
+    /// Worker threads, of each process; by default one a core.
     #[arg(short, long, value_name = "N")]
     workers: Option<usize>,
+    /// Run the job in so many processes on this machine, and start it again from its newest checkpoint when it loses one.
+    #[arg(long, value_name = "P")]
+    processes: Option<usize>,
+    /// How often in a row it is started again.
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "processes")]
+    restarts: usize,
+    /// Be process I, from 0 on, of those that --hosts lists. They share the output folder.
+    #[arg(long, value_name = "I", requires = "hosts", conflicts_with = "processes")]
+    process: Option<usize>,
+    /// The processes of the job: a file with a line host:port for each, the same for all of them. What they say to each other is
+    /// neither encrypted nor authenticated: for a private network.
+    #[arg(long, value_name = "FILE", requires = "process")]
+    hosts: Option<PathBuf>,
     /// The folder of the outputs; by default output/<pipeline>.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -56,7 +75,14 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let Some(plan) = load::load_or_report(&args.pipeline)? else { return Ok(ExitCode::from(2)) };
     let workers = args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from("output").join(&plan.name));
+    let cluster = match (args.process, &args.hosts) {
+        (Some(process), Some(hosts)) => {
+            Cluster::Processes(ProcessCluster::new(workers, process, supervise::read_hosts(hosts)?))
+        }
+        _ => Cluster::Threads { workers },
+    };
     let options = RunOptions {
+        cluster,
         go_on: match args.from {
             Some(number) => GoOn::From(number),
             None if args.fresh => GoOn::Fresh,
@@ -70,7 +96,21 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let control = Control::new();
+    if let Some(processes) = args.processes {
+        if options.go_on != GoOn::Newest {
+            // Once, and not at every start.
+            drop(run::prepare(&plan, &options, &control)?);
+        }
+        let own = ["--processes", "--restarts", "--from"];
+        let mut supervised = SuperviseOptions::own(processes, args.restarts, &own)?;
+        supervised.arguments.retain(|argument| argument != "--fresh");
+        return supervise::supervise(&supervised);
+    }
     stop_on_signal(control.clone(), Duration::from_secs(args.grace))?;
+    supervise::when_supervisor_ends({
+        let control = control.clone();
+        move || control.stop()
+    });
     let job = match run::prepare(&plan, &options, &control) {
         Err(finished @ RunError::Finished { .. }) => {
             writeln!(std::io::stderr(), "{finished}")?;
@@ -83,10 +123,24 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         let (number, read) = (base.number, table::count(read));
         writeln!(std::io::stderr(), "{}: goes on from checkpoint {number}, after {read} rows", plan.name)?;
     }
+    for (step, aggregate, since) in job.newer_aggregates() {
+        let since = format_rfc3339(since);
+        writeln!(
+            std::io::stderr(),
+            "{}: step {step}: {aggregate} is new: it is null for windows that begin before {since}",
+            plan.name
+        )?;
+    }
     let watch = progress::Watch::start(&plan.name, job.status());
     let summary = job.run();
     watch.stop();
-    let summary = summary?;
+    let summary = match summary {
+        Err(RunError::Failed(error)) if is_fenced(&error) => {
+            writeln!(std::io::stderr(), "error: {error}")?;
+            return Ok(ExitCode::from(FENCED));
+        }
+        summary => summary?,
+    };
     match args.format {
         Format::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&summary)?)?,
         // Standard output is the rows' where a sink writes there.
@@ -96,6 +150,10 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         Format::Text => print(&mut std::io::stdout().lock(), &plan.name, &summary, &output)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_fenced(error: &JobError) -> bool {
+    matches!(error.downcast_ref(), Some(CheckpointError::Fenced { .. }))
 }
 
 /// The first signal asks the job to make a last checkpoint and end, the second ends the process; and so does the first when the

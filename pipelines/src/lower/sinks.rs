@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use thalweg_engine::control::JobError;
+use thalweg_kafka::{KafkaPublisher, KafkaSinkConfig};
+use thalweg_operators::sink::ipc::IpcSink;
 use thalweg_operators::sink::json_lines::{Destination, JsonLinesSink, StdoutPublisher};
 use thalweg_operators::sink::parquet::{ParquetConfig, ParquetSink};
 use thalweg_operators::sink::staging::{FolderPublisher, Staging};
@@ -19,6 +22,8 @@ pub(crate) const LATE: &str = "_late";
 /// The standing output of rejected rows.
 pub(crate) const REJECTED: &str = "_rejected";
 
+/// How long the brokers of a sink may take to say that its topic is there.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 const WINDOW_DATE: &str = "window_date";
 const DAY_US: i64 = 86_400_000_000;
 
@@ -40,6 +45,9 @@ pub(super) fn planned(
                 ..ParquetConfig::new(&planned.name, folder, staging)
             };
             Box::new(ParquetSink::new(config, job.cuts.first(), Arc::clone(counters)))
+        }
+        SinkKind::Kafka { .. } => {
+            Box::new(IpcSink::new(&planned.name, folder, staging, Arc::clone(counters)))
         }
         SinkKind::Jsonl => {
             let files = Destination::Files(folder, staging);
@@ -78,13 +86,26 @@ fn staging(job: &JobContext, worker: usize) -> Staging {
 pub(crate) fn publishers(
     plan: &Plan,
     output: &Path,
-    _job: &str,
+    job: &str,
 ) -> Result<Vec<Box<dyn Publisher>>, RunError> {
     let mut all: Vec<Box<dyn Publisher>> = Vec::new();
     for sink in &plan.sinks {
         let folder = output.join(&sink.name);
         all.push(match &sink.kind {
             SinkKind::Parquet { .. } | SinkKind::Jsonl => Box::new(FolderPublisher::new(&sink.name, folder)),
+            SinkKind::Kafka { brokers, topic, key, properties } => {
+                let config = KafkaSinkConfig {
+                    job: job.to_owned(),
+                    sink: sink.name.clone(),
+                    brokers: brokers.clone(),
+                    topic: topic.clone(),
+                    key: key.iter().map(|at| sink.columns.field(*at).name().clone()).collect(),
+                    timestamp: None,
+                    properties: properties.iter().cloned().collect(),
+                };
+                config.check(CHECK_TIMEOUT)?;
+                Box::new(KafkaPublisher::new(config, folder))
+            }
             SinkKind::Stdout => Box::new(StdoutPublisher(sink.name.clone())),
         });
     }
@@ -103,7 +124,7 @@ pub(super) fn add_window_date(
             PartitionColumn::WindowDate(start) => Some(*start),
             PartitionColumn::Column(_) => None,
         }),
-        SinkKind::Jsonl | SinkKind::Stdout => None,
+        SinkKind::Kafka { .. } | SinkKind::Jsonl | SinkKind::Stdout => None,
     };
     move |batch| {
         let Some(start) = start else { return Ok(batch) };

@@ -14,6 +14,7 @@ use thalweg_operators::source::{
 };
 
 use crate::plan::{Connector, KafkaConnector, PlannedSource};
+use crate::run::{MemoryShares, RunOptions};
 
 /// How long brokers may take to say what they hold.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -36,15 +37,17 @@ enum Connection {
 }
 
 impl LoweredSource {
-    /// Finds the splits. `archives`: a folder of archives by topic to read instead of Kafka. `from`: where a checkpoint left the splits,
+    /// Finds the splits. `from`: where a checkpoint left the splits,
     /// or where another process of the job has found them; empty: find out.
     pub(crate) fn new(
         number: usize,
         planned: &PlannedSource,
-        archives: Option<&Path>,
-        limits: TickLimits,
+        options: &RunOptions,
+        memory: MemoryShares,
         from: &[SplitPosition],
     ) -> Result<Self, SourceError> {
+        let ahead_bytes_max = options.limits.ahead_bytes_max.min(memory.ahead_bytes);
+        let limits = TickLimits { ahead_bytes_max, ..options.limits };
         let headers = planned.metadata.contains(&MetadataColumn::Headers);
         let archive = |path: &Path| {
             let (source_name, path) = (planned.name.clone(), path.to_owned());
@@ -55,7 +58,7 @@ impl LoweredSource {
             }
             Ok::<_, SourceError>(plan)
         };
-        let connection = match (&planned.connector, archives) {
+        let connection = match (&planned.connector, options.archives.as_deref()) {
             (Connector::Archive { path }, _) => Connection::Archives(vec![archive(path)?]),
             (Connector::Kafka(kafka), Some(folder)) => {
                 let plans = kafka.topics.iter().map(|topic| archive(&folder.join(topic)));
@@ -63,6 +66,7 @@ impl LoweredSource {
             }
             (Connector::Kafka(kafka), None) => {
                 let mut config = kafka_config(&planned.name, kafka, headers);
+                config.prefetch_bytes_max = config.prefetch_bytes_max.min(memory.fetched_bytes);
                 if !from.is_empty() {
                     // Only of partitions that the topic has got since is the start still a question.
                     config.start = Position::Earliest;

@@ -80,6 +80,15 @@ impl Plan {
                     }
                     "Parquet files".to_owned()
                 }
+                SinkKind::Kafka { brokers, topic, key, properties: _ } => {
+                    details.push(("brokers".into(), brokers.clone()));
+                    let names: Vec<&str> =
+                        key.iter().map(|each| planned.columns.field(*each).name().as_str()).collect();
+                    if !names.is_empty() {
+                        details.push(("key".into(), names.join(", ")));
+                    }
+                    format!("Kafka {topic}")
+                }
                 SinkKind::Jsonl => "a file of JSON lines".to_owned(),
                 SinkKind::Stdout => "standard output".to_owned(),
             };
@@ -87,7 +96,7 @@ impl Plan {
                 SinkKind::Parquet { partition_by, .. } => {
                     partition_by.contains(&PartitionColumn::Column(index))
                 }
-                SinkKind::Jsonl | SinkKind::Stdout => false,
+                SinkKind::Kafka { .. } | SinkKind::Jsonl | SinkKind::Stdout => false,
             };
             let columns = planned.columns.fields().iter().enumerate();
             nodes.push(ExplainNode {

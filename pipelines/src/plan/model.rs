@@ -13,6 +13,7 @@ use thalweg_operators::aggregate::Aggregate;
 pub use thalweg_operators::source::MetadataColumn;
 use thalweg_schemas::{Format, Schema};
 
+use super::types::type_name;
 use crate::spec::Problem;
 
 /// A checked pipeline. Sources and steps that no sink needs are left out.
@@ -201,6 +202,16 @@ pub struct PlannedWindow {
     pub having: Option<Predicate>,
 }
 
+impl PlannedWindow {
+    /// An aggregate in words that no other one of the step has, and that stay the same as long as it does.
+    pub fn label(&self, call: &AggregateCall) -> String {
+        let input = |at: &usize| format!("{} as {}", self.inputs[*at].sql, type_name(&self.inputs[*at].data_type));
+        let arguments: Vec<String> = call.arguments.iter().map(input).collect();
+        let filter = call.filter.map_or(String::new(), |at| format!(" where {}", self.inputs[at].sql));
+        format!("{:?} of ({}){filter}", call.aggregate.function(), arguments.join(", "))
+    }
+}
+
 /// An aggregate of a windowed step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AggregateCall {
@@ -328,6 +339,17 @@ pub enum SinkKind {
         partition_by: Vec<PartitionColumn>,
         /// About how large a file grows, in bytes.
         target_file_bytes: u64,
+    },
+    /// Records of a Kafka topic.
+    Kafka {
+        /// `host:port`, several separated by commas.
+        brokers: String,
+        /// The topic.
+        topic: String,
+        /// What makes a record's key, as indexes into [`PlannedSink::columns`].
+        key: Vec<usize>,
+        /// librdkafka's properties.
+        properties: Vec<(String, String)>,
     },
     /// A file of JSON objects, one a line.
     Jsonl,

@@ -1,6 +1,7 @@
-//! Sinks: what they write, and into which folders.
+//! Sinks: what they write, and into which folders or topics.
 
 use arrow::datatypes::{DataType, Field};
+use thalweg_kafka::refused_sink_property;
 
 use super::check::{CheckedSink, Checker};
 use super::graph::Names;
@@ -8,7 +9,7 @@ use super::model::{PartitionColumn, SinkKind};
 use super::step::find;
 use super::types::type_name;
 use super::windowed::WINDOW_START;
-use crate::spec::{ParquetSpec, SinkSpec, Spanned};
+use crate::spec::{KafkaSinkSpec, ParquetSpec, SinkSpec, Spanned};
 
 /// About how large a Parquet file grows unless the spec says otherwise.
 const TARGET_FILE_BYTES: u64 = 128 << 20;
@@ -23,10 +24,14 @@ impl Checker<'_> {
         let path = format!("sinks.{}", sink.name.value);
         let input = names.stream(&sink.from)?;
         let columns = self.columns(input)?.own.clone();
-        let kind = match &sink.parquet {
-            Some(parquet) => self.parquet(parquet, &columns, &path),
-            None if sink.jsonl.is_some() => SinkKind::Jsonl,
-            None => SinkKind::Stdout,
+        let kind = if let Some(parquet) = &sink.parquet {
+            self.parquet(parquet, &columns, &path)
+        } else if let Some(kafka) = &sink.kafka {
+            self.kafka_sink(kafka, &columns, &path)
+        } else if sink.jsonl.is_some() {
+            SinkKind::Jsonl
+        } else {
+            SinkKind::Stdout
         };
         let is_right = !sink.incomplete && self.problems.len() == before;
         is_right.then(|| CheckedSink { name: sink.name.value.clone(), input, columns, kind })
@@ -59,6 +64,52 @@ impl Checker<'_> {
         }
     }
 
+    fn kafka_sink(&mut self, kafka: &KafkaSinkSpec, columns: &[Field], path: &str) -> SinkKind {
+        let path = format!("{path}.kafka");
+        let reader = self.spec.sources.iter().find(|source| {
+            source.kafka.as_ref().is_some_and(|source| {
+                let mut topics = source.all_topics();
+                source.brokers.value == kafka.brokers.value
+                    && topics.any(|topic| topic.value == kafka.topic.value)
+            })
+        });
+        if let Some(reader) = reader {
+            let message = format!("the source \"{}\" reads this topic", reader.name.value);
+            let hint = "what the pipeline writes would come in again, without end; write into another topic";
+            self.problem(kafka.topic.at, &format!("{path}.topic"), message, Some(hint.to_owned()));
+        }
+        let key: Vec<usize> = kafka
+            .key
+            .iter()
+            .filter_map(|name| {
+                let finding = match find(name, columns) {
+                    Ok((index, column)) if makes_a_key(column.data_type()) => return Some(index),
+                    Ok((_, column)) => super::messages::Finding::new(
+                        format!("{} is of type {}, which makes no key", name.value, type_name(column.data_type())),
+                        "take a text, a whole number, a decimal, a date, a timestamp, or true and false",
+                    ),
+                    Err(finding) => finding,
+                };
+                self.findings(name.at, &format!("{path}.key"), vec![finding]);
+                None
+            })
+            .collect();
+        for (name, _) in &kafka.properties {
+            if let Some(why) = refused_sink_property(name) {
+                let path = format!("{path}.properties.{}", name.value);
+                let message = format!("this property is not for a pipeline to set: {why}");
+                self.problem(name.at, &path, message, Some("leave it out".to_owned()));
+            }
+        }
+        let properties = kafka.properties.iter().map(|(name, value)| (name.value.clone(), value.value.clone()));
+        SinkKind::Kafka {
+            brokers: kafka.brokers.value.clone(),
+            topic: kafka.topic.value.clone(),
+            key,
+            properties: properties.collect(),
+        }
+    }
+
     fn partition_column(
         &mut self,
         name: &Spanned<String>,
@@ -87,6 +138,13 @@ impl Checker<'_> {
         self.findings(name.at, path, vec![finding]);
         None
     }
+}
+
+/// Whether rows that are alike in a column of a type have the same text there, and so the same key.
+fn makes_a_key(data_type: &DataType) -> bool {
+    makes_a_folder(data_type)
+        || matches!(data_type, DataType::Timestamp(..) | DataType::Binary)
+        || matches!(data_type, DataType::Decimal128(..) | DataType::Decimal256(..))
 }
 
 /// Whether values of a type read well as a folder's name, and back.

@@ -1,12 +1,16 @@
 //! What a pipeline was when a checkpoint was made, and whether what it is now may use that state.
 //!
-//! A windowed step's state fits when everything that decides which rows reach it, and what is kept of them, is as it was: its sources,
-//! the steps before it, its filter, window, keys and aggregates. What comes behind a window (select, having, further steps without
-//! windows, sinks) may change: it has no state.
+//! A windowed step's state fits when everything that decides which rows reach it, and how they are gathered, is as it was: its
+//! sources, the steps before it, its filter, window and keys. What comes behind a window (select, having, further steps without
+//! windows, sinks) may change: it has no state. So may the aggregates: those that stay keep their state, and new ones are null for
+//! windows that began before all of their rows could be seen.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
+use thalweg_engine::checkpoint::Manifest;
+use thalweg_engine::watermark::EventTime;
 
 use crate::plan::{Connector, Plan, PlannedInput, PlannedSource, PlannedStep, StepKind, type_name};
 
@@ -80,32 +84,56 @@ fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
             description["select"] = columns.join(", ").into();
         }
         StepKind::Window(window) => {
-            let inputs: Vec<&str> = window.inputs.iter().map(|input| input.sql.as_str()).collect();
             let keys: Vec<String> = window
                 .keys
                 .iter()
                 .map(|key| format!("{}: {} ({})", key.name, key.sql, type_name(&key.data_type)))
                 .collect();
-            let aggregates: Vec<String> = window
-                .aggregates
-                .iter()
-                .map(|call| {
-                    let arguments: Vec<&str> = call.arguments.iter().map(|at| inputs[*at]).collect();
-                    let filter = call.filter.map_or(String::new(), |at| format!(" where {}", inputs[at]));
-                    format!("{:?} of ({}){filter}", call.aggregate, arguments.join(", "))
-                })
-                .collect();
+            let aggregates: Vec<String> = window.aggregates.iter().map(|call| window.label(call)).collect();
             let output: Vec<String> =
                 window.output.iter().map(|column| format!("{}: {}", column.name, column.sql)).collect();
             description["window"] = format!("{:?}", window.window).into();
             description["by"] = keys.join(", ").into();
-            description["aggregates"] = aggregates.join("; ").into();
-            description["output"] = output.join(", ").into();
+            description["aggregates"] = aggregates.into();
+            description["output"] = output.into();
             description["having"] =
                 window.having.as_ref().map_or("", |having| having.sql.as_str()).into();
         }
     }
     description
+}
+
+/// From when on the aggregates count that are newer than the job: by step and label.
+pub(crate) type Since = BTreeMap<(String, String), EventTime>;
+
+/// Aggregates that the checkpoint does not know, or knew as new: windows that begin before the highest event time that it had seen
+/// may lack rows of theirs. Notes them in the description, for the checkpoints to come.
+pub(super) fn newer(base: &Manifest, description: &mut Value) -> Since {
+    let splits = base.sources.iter().flat_map(|source| &source.splits);
+    let Some(seen) = splits.filter_map(|split| split.highest).max() else { return Since::new() };
+    let mut since = Since::new();
+    let steps = description["steps"].as_object_mut().into_iter().flatten();
+    for (name, step) in steps {
+        let was = &base.plan["steps"][name];
+        let known: Vec<&str> = strings(&was["aggregates"]).collect();
+        let own: Vec<String> = strings(&step["aggregates"]).map(str::to_owned).collect();
+        let mut noted = Map::new();
+        for label in own {
+            let from = if known.contains(&label.as_str()) { was["since"][&label].as_i64() } else { Some(seen + 1) };
+            if let Some(from) = from {
+                noted.insert(label.clone(), from.into());
+                since.insert((name.clone(), label), from);
+            }
+        }
+        if !noted.is_empty() {
+            step["since"] = noted.into();
+        }
+    }
+    since
+}
+
+fn strings(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// The changes for which state can't be used again; none: it can.
@@ -119,7 +147,7 @@ pub(super) fn refused(before: &Value, after: &Value) -> Vec<PlanChange> {
         if step.get("window").is_none() {
             continue;
         }
-        for property in ["from", "where", "window", "by", "aggregates"] {
+        for property in ["from", "where", "window", "by"] {
             compare(&format!("step {name}"), property, was, step, &mut changes);
         }
         for input in inputs(step) {
@@ -149,7 +177,14 @@ fn upstream(name: &str, before: &Value, after: &Value, changes: &mut Vec<PlanCha
     for (kind, label) in [("sources", "source"), ("steps", "step")] {
         let (was, is) = (&before[kind][name], &after[kind][name]);
         let Some(properties) = is.as_object() else { continue };
-        for property in properties.keys() {
+        // What a window before this one gives is its output: columns that were there must be there still.
+        let lost = strings(&was["output"]).any(|column| !strings(&is["output"]).any(|is| is == column));
+        let decisive = |property: &&String| match property.as_str() {
+            "aggregates" | "since" => false,
+            "output" => lost,
+            _ => true,
+        };
+        for property in properties.keys().filter(decisive) {
             compare(&format!("{label} {name}"), property, was, is, changes);
         }
         if kind == "steps" {
@@ -159,9 +194,11 @@ fn upstream(name: &str, before: &Value, after: &Value, changes: &mut Vec<PlanCha
 }
 
 fn compare(part: &str, property: &str, before: &Value, after: &Value, changes: &mut Vec<PlanChange>) {
-    let text = |value: &Value| match value.as_str() {
-        Some("") | None => "nothing".to_owned(),
-        Some(text) => text.to_owned(),
+    let text = |value: &Value| match value {
+        Value::String(text) if text.is_empty() => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(_) => strings(value).collect::<Vec<_>>().join("; "),
+        _ => "nothing".to_owned(),
     };
     let change = PlanChange {
         part: part.to_owned(),

@@ -6,18 +6,24 @@
 //!   workers: state files ◀── splits from its offsets ◀────────────────────────────────────────────────────┘
 //! ```
 //!
+//! Of several processes the first does all this, and tells the others where they are.
+//!
 //! Nothing is thrown away unless [`GoOn::Fresh`] says so: a checkpoint that can't be read, or does not fit the pipeline, is an error
 //! that says what to do.
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use thalweg_engine::checkpoint::coordinator::{now_ms, publish};
 use thalweg_engine::checkpoint::{
     CheckpointCounters, CheckpointError, Claim, History, Leader, Log, Manifest, SplitPosition, Store, state,
 };
 use thalweg_engine::cluster::links::Links;
+use thalweg_engine::cluster::{Cluster, ClusterError, Mesh, ProcessCluster, Welcome, bootstrap};
+use thalweg_engine::shard::hash_key;
+use thalweg_engine::watermark::EventTime;
 
-use super::{RunError, RunOptions, changes, holds_files};
+use super::{MemoryShares, RunError, RunOptions, Since, changes, holds_files};
 use crate::lower::sinks::{LATE, REJECTED, publishers};
 use crate::lower::sources::LoweredSource;
 use crate::plan::{Plan, SinkKind};
@@ -43,6 +49,9 @@ pub(super) struct Recovered {
     pub(super) generation: u64,
     pub(super) leader: Option<Leader>,
     pub(super) links: Links,
+    /// The connections with the job's other processes.
+    pub(super) mesh: Option<Mesh>,
+    pub(super) since: Since,
     pub(super) sources: Vec<LoweredSource>,
 }
 
@@ -57,14 +66,84 @@ pub fn open_store(plan: &Plan, output: &Path) -> Result<Store, CheckpointError> 
     }
 }
 
+/// Makes a job ready to begin, in the process that leads it or in another one.
 pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
+    match &options.cluster {
+        Cluster::Threads { .. } => lead(plan, options),
+        Cluster::Processes(cluster) if cluster.process == 0 => {
+            let mut recovered = lead(plan, options)?;
+            let agreed = Agreed {
+                positions: recovered.sources.iter().map(|source| source.positions.to_vec()).collect(),
+                since: recovered.since.iter().map(|((step, label), at)| (step.clone(), label.clone(), *at)).collect(),
+            };
+            let welcome = Welcome {
+                generation: recovered.generation,
+                from: recovered.base.as_ref().map_or(0, |base| base.number),
+                payload: serde_json::to_value(agreed).expect("invariant: positions can be written as JSON"),
+            };
+            let connected = bootstrap::lead(cluster, fingerprint(plan, options), welcome)?;
+            (recovered.links, recovered.mesh) = (connected.links, Some(connected.mesh));
+            Ok(recovered)
+        }
+        Cluster::Processes(cluster) => follow(plan, options, cluster),
+    }
+}
+
+/// What all processes of a job must know alike, besides generation and checkpoint.
+#[derive(Serialize, Deserialize)]
+struct Agreed {
+    /// Of each source.
+    positions: Vec<Vec<SplitPosition>>,
+    since: Vec<(String, String, EventTime)>,
+}
+
+// Processes of one job run one pipeline, by one version of the program.
+fn fingerprint(plan: &Plan, options: &RunOptions) -> u64 {
+    let description = changes::describe(plan, options.archives.is_some());
+    let sinks: Vec<String> = plan.sinks.iter().map(|sink| format!("{} {:?}", sink.name, sink.kind)).collect();
+    hash_key(format!("{}\n{description}\n{sinks:?}", env!("CARGO_PKG_VERSION")).as_bytes())
+}
+
+fn follow(plan: &Plan, options: &RunOptions, cluster: &ProcessCluster) -> Result<Recovered, RunError> {
+    let connected = bootstrap::join(cluster, fingerprint(plan, options))?;
+    let Welcome { generation, from, payload } = connected.welcome;
+    let unread = |error: serde_json::Error| {
+        RunError::Cluster(ClusterError::Start(format!("what process 0 says can't be read: {error}")))
+    };
+    let agreed: Agreed = serde_json::from_value(payload).map_err(unread)?;
+    let store = open_store(plan, &options.output)?;
+    let base = match from {
+        0 => None,
+        number => Some(History::read(&store)?.checkpoint(number)?.clone()),
+    };
+    let memory = MemoryShares::new(plan, options.cluster.own_workers());
+    let sources = plan
+        .sources
+        .iter()
+        .zip(&agreed.positions)
+        .enumerate()
+        .map(|(number, (source, positions))| LoweredSource::new(number, source, options, memory, positions))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Recovered {
+        store,
+        base,
+        generation,
+        leader: None,
+        links: connected.links,
+        mesh: Some(connected.mesh),
+        since: agreed.since.into_iter().map(|(step, label, at)| ((step, label), at)).collect(),
+        sources,
+    })
+}
+
+fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     let failed = |source| RunError::Output { folder: options.output.display().to_string(), source };
     std::fs::create_dir_all(&options.output).map_err(failed)?;
     if options.go_on == GoOn::Fresh {
         throw_away(plan, options)?;
     }
     let store = open_store(plan, &options.output)?;
-    let description = changes::describe(plan, options.archives.is_some());
+    let mut description = changes::describe(plan, options.archives.is_some());
     let job = new_job_name(plan);
     let mut base = None;
     let (log, history) = Log::claim::<RunError>(&store, |history| {
@@ -80,6 +159,7 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
     if let Some(before) = history.claim() {
         tracing::info!(generation = log.own().generation, before = before.by, "the job is taken over");
     }
+    let since = base.as_ref().map_or_else(Since::new, |base| changes::newer(base, &mut description));
     let from = base.as_ref().map_or(0, |base| base.number);
     let mut publishers = publishers(plan, &options.output, &log.own().job)?;
     let wrong = |error| RunError::Publish { checkpoint: from, error };
@@ -90,13 +170,14 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
     // Those of checkpoints that could still be gone back to are kept.
     let kept = history.checkpoints();
     state::sweep(&store, &kept)?;
+    let memory = MemoryShares::new(plan, options.cluster.own_workers());
     let sources = plan
         .sources
         .iter()
         .enumerate()
         .map(|(number, source)| {
             let positions = positions(base.as_ref(), &source.name);
-            LoweredSource::new(number, source, options.archives.as_deref(), options.limits, positions)
+            LoweredSource::new(number, source, options, memory, positions)
         })
         .collect::<Result<Vec<_>, _>>()?;
     let generation = log.own().generation;
@@ -108,7 +189,7 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
         publishers,
         workers: options.cluster.workers(),
     };
-    Ok(Recovered { store, base, generation, leader: Some(leader), links: Links::none(), sources })
+    Ok(Recovered { store, base, generation, leader: Some(leader), links: Links::none(), mesh: None, since, sources })
 }
 
 fn positions<'a>(base: Option<&'a Manifest>, source: &str) -> &'a [SplitPosition] {
@@ -183,7 +264,7 @@ fn throw_away(plan: &Plan, options: &RunOptions) -> Result<(), RunError> {
 // Names what the job leaves in other systems, so it must differ from that of a job that was thrown away.
 fn new_job_name(plan: &Plan) -> String {
     let seed = format!("{}-{}-{}", plan.name, now_ms(), who());
-    format!("{}-{:08x}", plan.name, thalweg_engine::shard::hash_key(seed.as_bytes()) as u32)
+    format!("{}-{:08x}", plan.name, hash_key(seed.as_bytes()) as u32)
 }
 
 fn who() -> String {

@@ -2,15 +2,15 @@
 
 use schemars::JsonSchema;
 
-use super::Spanned;
 use super::reader::{Entry, Reader};
 use super::units::Size;
 use super::yaml::{Kind, Node};
+use super::{Spanned, source};
 
-/// Where rows go: parquet, jsonl or stdout.
+/// Where rows go: parquet, kafka, jsonl or stdout.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(rename = "Sink", deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["parquet"] }, { "required": ["jsonl"] }, { "required": ["stdout"] }]))]
+#[schemars(extend("oneOf" = [{ "required": ["parquet"] }, { "required": ["kafka"] }, { "required": ["jsonl"] }, { "required": ["stdout"] }]))]
 pub struct SinkSpec {
     /// The sink's name: its folder, and its table in SQL.
     #[schemars(skip)]
@@ -19,6 +19,8 @@ pub struct SinkSpec {
     pub from: Spanned<String>,
     /// Parquet files.
     pub parquet: Option<ParquetSpec>,
+    /// A topic of a Kafka cluster.
+    pub kafka: Option<KafkaSinkSpec>,
     /// A file of JSON objects, one a line.
     pub jsonl: Option<JsonlSpec>,
     /// Standard output, as JSON objects, one a line.
@@ -39,6 +41,24 @@ pub struct ParquetSpec {
     pub target_file_size: Option<Spanned<Size>>,
 }
 
+/// A topic of a Kafka cluster: a record a row, its value a JSON object of the columns. Rows appear when a checkpoint is made, each
+/// once to consumers in read_committed.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(rename = "KafkaSink", deny_unknown_fields)]
+pub struct KafkaSinkSpec {
+    /// The topic, which must be there.
+    pub topic: Spanned<String>,
+    /// Brokers to connect to first: host:port, with commas between.
+    pub brokers: Spanned<String>,
+    /// The columns that make a record's key and so choose its partition: one column's value as text, several as a JSON object. By
+    /// default records have no key, and go by their value.
+    #[schemars(default)]
+    pub key: Vec<Spanned<String>>,
+    /// Properties of librdkafka, passed on as they are (security.protocol: sasl_ssl).
+    #[schemars(with = "std::collections::BTreeMap<String, super::Expression>", default)]
+    pub properties: Vec<(Spanned<String>, Spanned<String>)>,
+}
+
 /// A file of JSON objects, one a line.
 #[derive(Debug, Clone, Default, JsonSchema)]
 #[schemars(rename = "Jsonl", deny_unknown_fields)]
@@ -49,14 +69,14 @@ pub struct JsonlSpec {}
 #[schemars(rename = "Stdout", deny_unknown_fields)]
 pub struct StdoutSpec {}
 
-const KINDS: [&str; 3] = ["parquet", "jsonl", "stdout"];
+const KINDS: [&str; 4] = ["parquet", "kafka", "jsonl", "stdout"];
 
 pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> SinkSpec {
     let before = reader.failures();
     let nowhere = Spanned::new(String::new(), node.at);
     let mut sink =
-        SinkSpec { name, from: nowhere, parquet: None, jsonl: None, stdout: None, incomplete: true };
-    let Some(fields) = reader.fields(node, path, &["from", "parquet", "jsonl", "stdout"]) else {
+        SinkSpec { name, from: nowhere, parquet: None, kafka: None, jsonl: None, stdout: None, incomplete: true };
+    let Some(fields) = reader.fields(node, path, &["from", "parquet", "kafka", "jsonl", "stdout"]) else {
         return sink;
     };
     let from =
@@ -72,11 +92,12 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
             _ => format!("several kinds of sinks ({})", kinds.join(", ")),
         };
         let hint =
-            "write one of parquet: {}, jsonl: {}, stdout: {}; several sinks may have the same \"from\""
+            "write one of parquet: {}, kafka: {…}, jsonl: {}, stdout: {}; several sinks may have the same \"from\""
                 .to_owned();
         reader.problem(sink.name.at, path, message, Some(hint));
     }
     sink.parquet = fields.get("parquet").and_then(|entry| read_parquet(reader, entry));
+    sink.kafka = fields.get("kafka").and_then(|entry| read_kafka(reader, entry));
     sink.jsonl = fields.get("jsonl").and_then(|entry| read_empty(reader, entry)).map(|()| JsonlSpec {});
     sink.stdout = fields.get("stdout").and_then(|entry| read_empty(reader, entry)).map(|()| StdoutSpec {});
     sink.incomplete = reader.failures() != before;
@@ -88,25 +109,38 @@ fn read_parquet(reader: &mut Reader, entry: &Entry<'_>) -> Option<ParquetSpec> {
         return Some(ParquetSpec::default());
     }
     let fields = reader.fields(entry.value, &entry.path, &["partition_by", "target_file_size"])?;
-    let mut partition_by: Vec<Spanned<String>> = Vec::new();
-    if let Some(entry) = fields.get("partition_by") {
-        for (path, item) in reader.items(entry.value, &entry.path).unwrap_or_default() {
-            let Some(column) = reader.text(item, &path, "a column's name") else { continue };
-            if partition_by.iter().any(|other| other.value == column.value) {
-                reader.problem(
-                    column.at,
-                    &path,
-                    format!("\"{}\" is given twice", *column),
-                    Some("keep one".into()),
-                );
-            } else {
-                partition_by.push(column);
-            }
-        }
-    }
+    let partition_by = read_columns(reader, fields.get("partition_by"));
     let target_file_size =
         fields.get("target_file_size").and_then(|entry| reader.parsed(entry, "a size", Size::parse));
     Some(ParquetSpec { partition_by, target_file_size })
+}
+
+fn read_kafka(reader: &mut Reader, entry: &Entry<'_>) -> Option<KafkaSinkSpec> {
+    let fields = reader.fields(entry.value, &entry.path, &["topic", "brokers", "key", "properties"])?;
+    let topic = reader.required(&fields, "topic", "name the topic that rows go to: topic: alerts");
+    let topic = topic.and_then(|entry| reader.text(entry.value, &entry.path, "a topic"));
+    let hint = "write where the cluster is: brokers: \"localhost:9092\"";
+    let brokers = reader.required(&fields, "brokers", hint);
+    let brokers = brokers.and_then(|entry| reader.text(entry.value, &entry.path, "brokers"));
+    let key = read_columns(reader, fields.get("key"));
+    let properties = source::read_properties(reader, fields.get("properties"));
+    Some(KafkaSinkSpec { topic: topic?, brokers: brokers?, key, properties })
+}
+
+/// A list of columns, each once.
+fn read_columns(reader: &mut Reader, entry: Option<&Entry<'_>>) -> Vec<Spanned<String>> {
+    let mut columns: Vec<Spanned<String>> = Vec::new();
+    let items = entry.and_then(|entry| reader.items(entry.value, &entry.path)).unwrap_or_default();
+    for (path, item) in items {
+        let Some(column) = reader.text(item, &path, "a column's name") else { continue };
+        if columns.iter().any(|other| other.value == column.value) {
+            let message = format!("\"{}\" is given twice", *column);
+            reader.problem(column.at, &path, message, Some("keep one".into()));
+        } else {
+            columns.push(column);
+        }
+    }
+    columns
 }
 
 /// `{}`, or nothing at all.

@@ -235,16 +235,23 @@ fn read_kafka(reader: &mut Reader, entry: &Entry<'_>) -> Option<KafkaSpec> {
     let brokers = brokers.cloned().and_then(|entry| reader.text(entry.value, &entry.path, "brokers"));
     let start = fields.get("start").and_then(|entry| read_position(reader, entry));
     let end = fields.get("end").and_then(|entry| read_position(reader, entry));
+    let properties = read_properties(reader, fields.get("properties"));
+    Some(KafkaSpec { at: entry.key.at, topic, topics, brokers: brokers?, start, end, properties })
+}
+
+/// Properties of librdkafka, as (name, value).
+pub(super) fn read_properties(
+    reader: &mut Reader,
+    entry: Option<&Entry<'_>>,
+) -> Vec<(Spanned<String>, Spanned<String>)> {
+    let fields = entry.and_then(|entry| reader.mapping(entry.value, &entry.path));
     let mut properties = Vec::new();
-    if let Some(fields) = fields.get("properties").and_then(|entry| reader.mapping(entry.value, &entry.path))
-    {
-        for entry in &fields.entries {
-            if let Some(value) = reader.text(entry.value, &entry.path, "a property's value") {
-                properties.push((Spanned::new(entry.key.value.to_owned(), entry.key.at), value));
-            }
+    for entry in fields.iter().flat_map(|fields| &fields.entries) {
+        if let Some(value) = reader.text(entry.value, &entry.path, "a property's value") {
+            properties.push((Spanned::new(entry.key.value.to_owned(), entry.key.at), value));
         }
     }
-    Some(KafkaSpec { at: entry.key.at, topic, topics, brokers: brokers?, start, end, properties })
+    properties
 }
 
 fn read_position(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<PositionSpec>> {

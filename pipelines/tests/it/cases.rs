@@ -15,12 +15,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Map, Value as Json};
 use thalweg::plan::{self, Plan};
-use thalweg::run::{RunError, RunOptions, Summary, open_store, prepare, run};
-use thalweg_engine::checkpoint::{History, Manifest, SourceCounts};
+use thalweg::run::{RunOptions, Summary, run};
+use thalweg_engine::checkpoint::{Manifest, SourceCounts};
 use thalweg_engine::cluster::Cluster;
 use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickLimits;
@@ -31,7 +30,7 @@ mod rows;
 use input::{Input, Numbering};
 use rows::{Row, Value, Written, show};
 
-use crate::patience::wait_until;
+use crate::support::{broken_off_after, newest_checkpoint};
 
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
@@ -343,42 +342,15 @@ impl Account {
     }
 }
 
-/// Runs a job that fails after every few checkpoints, and is run again with another number of workers until it is done. Its last
-/// checkpoint.
+/// Runs a job that is broken off after every few checkpoints, and is run again with another number of workers until it is done. Its
+/// last checkpoint.
 fn broken_off(plan: &Plan, options: &RunOptions) -> Manifest {
-    let mut plan = plan.clone();
-    plan.checkpoint.interval_us = 0;
-    let mut made_before = 0;
     for attempt in 0..200 {
         let cluster = Cluster::Threads { workers: [1, 3, 2, 5][attempt % 4] };
-        let control = Control::new();
-        let job = match prepare(&plan, &RunOptions { cluster, ..options.clone() }, &control) {
-            Ok(job) => job,
-            Err(RunError::Finished { .. }) => break,
-            Err(error) => panic!("attempt {attempt}: {error}"),
-        };
-        let status = job.status();
-        let wanted = 1 + attempt as u64 % 3;
-        let breaker = std::thread::spawn(move || {
-            wait_until("a checkpoint", || {
-                let enough = status.checkpoints.made.load(Relaxed) >= wanted;
-                if enough {
-                    control.fail("broken off");
-                }
-                enough || status.cuts.closed()
-            });
-        });
-        let ran = job.run();
-        breaker.join().expect("no panic");
-        match ran {
-            Ok(_) => break,
-            Err(RunError::Failed(error)) if error.to_string() == "broken off" => {}
-            Err(error) => panic!("attempt {attempt}: {error}"),
+        let options = RunOptions { cluster, ..options.clone() };
+        if broken_off_after(1 + attempt as u64 % 3, plan, &options) {
+            return newest_checkpoint(plan, &options.output);
         }
-        made_before += 1;
     }
-    assert!(made_before < 200, "the job does not come to an end");
-    let store = open_store(&plan, &options.output).expect("checkpoints");
-    let history = History::read(&store).expect("a log");
-    history.newest().expect("a sound checkpoint").expect("a checkpoint").clone()
+    panic!("the job does not come to an end")
 }

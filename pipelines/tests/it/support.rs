@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Map, Value as Json};
 use thalweg::plan::{self, Plan};
-use thalweg::run::{RunOptions, Summary, run};
+use thalweg::run::{RunError, RunOptions, Summary, open_store, prepare, run};
+use thalweg_engine::checkpoint::{History, Manifest};
 use thalweg_engine::control::Control;
 use thalweg_query::{Format, Session};
+
+use crate::patience::wait_until;
 
 /// The plan of a spec, in which `${ARCHIVES}` is a folder.
 pub(crate) fn plan(text: &str, archives: &Path) -> Plan {
@@ -25,6 +29,43 @@ pub(crate) fn job(plan: &Plan, options: &RunOptions) -> Summary {
         run(plan, options, &Control::new()).unwrap_or_else(|error| panic!("{}: {error}", plan.name));
     assert!(!summary.stopped && summary.windows_open == 0, "{}: {summary:?}", plan.name);
     summary
+}
+
+/// Runs a job with one checkpoint after the other, and breaks it off as a crash would after so many of them. Whether its input was
+/// read to the end before.
+pub(crate) fn broken_off_after(checkpoints: u64, plan: &Plan, options: &RunOptions) -> bool {
+    let mut plan = plan.clone();
+    plan.checkpoint.interval_us = 0;
+    let control = Control::new();
+    let job = match prepare(&plan, options, &control) {
+        Ok(job) => job,
+        Err(RunError::Finished { .. }) => return true,
+        Err(error) => panic!("{}: {error}", plan.name),
+    };
+    let status = job.status();
+    let breaker = std::thread::spawn(move || {
+        wait_until("a checkpoint", || {
+            let enough = status.checkpoints.made.load(Relaxed) >= checkpoints;
+            if enough {
+                control.fail("broken off");
+            }
+            enough || status.cuts.closed()
+        });
+    });
+    let ran = job.run();
+    breaker.join().expect("no panic");
+    match ran {
+        Ok(_) => true,
+        Err(RunError::Failed(error)) if error.to_string() == "broken off" => false,
+        Err(error) => panic!("{}: {error}", plan.name),
+    }
+}
+
+/// The checkpoint that a job would go on from.
+pub(crate) fn newest_checkpoint(plan: &Plan, output: &Path) -> Manifest {
+    let store = open_store(plan, output).expect("checkpoints");
+    let history = History::read(&store).expect("a log");
+    history.newest().expect("a sound checkpoint").expect("a checkpoint").clone()
 }
 
 /// What SQL says of a folder, a map a row.

@@ -1,4 +1,5 @@
-//! What was sent, noted beside the staged files: brokers forget the progress of a job that has stood still for a week.
+//! What was sent, noted beside the staged files: brokers forget the progress of a job that has stood still for a week, and know
+//! nothing of what went to another topic before the pipeline was changed.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,9 +10,10 @@ use serde::{Deserialize, Serialize};
 /// The note's name in the sink's folder. Readers of a folder leave out names that begin with a dot.
 const NAME: &str = ".sent.json";
 
-/// The newest checkpoint whose rows are in a topic.
+/// The newest checkpoint whose rows were sent, and where to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
+    pub(super) job: String,
     pub(super) topic: String,
     pub(super) checkpoint: u64,
 }
@@ -38,13 +40,5 @@ impl Note {
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_data()?;
         fs::rename(&fresh, Note::path(folder))
-    }
-
-    /// Takes that of a folder away.
-    pub(super) fn delete(folder: &Path) -> io::Result<()> {
-        match fs::remove_file(Note::path(folder)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
     }
 }

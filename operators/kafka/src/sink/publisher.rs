@@ -49,13 +49,16 @@ impl KafkaPublisher {
         Ok(self.writer.insert(writer))
     }
 
-    /// The newest checkpoint whose rows are in the topic.
-    fn sent(&mut self) -> Result<Option<u64>, KafkaError> {
-        if let Some(progress) = self.writer()?.progress() {
-            return Ok(Some(progress));
-        }
+    /// What is noted of this job.
+    fn note(&self) -> Result<Option<Note>, KafkaError> {
         let note = Note::read(&self.folder).map_err(|error| self.io(&Note::path(&self.folder), error))?;
-        Ok(note.filter(|note| note.topic == self.config.topic).map(|note| note.checkpoint))
+        Ok(note.filter(|note| note.job == self.config.job))
+    }
+
+    fn set_note(&self, checkpoint: u64) -> Result<(), KafkaError> {
+        let (job, topic) = (self.config.job.clone(), self.config.topic.clone());
+        let written = Note { job, topic, checkpoint }.write(&self.folder);
+        written.map_err(|error| self.io(&Note::path(&self.folder), error))
     }
 
     fn send(&mut self, checkpoint: u64, files: &[StagedFile]) -> Result<(), KafkaError> {
@@ -78,7 +81,8 @@ impl KafkaPublisher {
     }
 
     fn send_once(&mut self, checkpoint: u64, files: &[StagedFile]) -> Result<(), KafkaError> {
-        if self.sent()? >= Some(checkpoint) {
+        let noted = self.note()?.map(|note| note.checkpoint);
+        if self.writer()?.progress().max(noted) >= Some(checkpoint) {
             return Ok(());
         }
         // Taken out, so that the rows can be read meanwhile.
@@ -155,8 +159,9 @@ impl Publisher for KafkaPublisher {
         // Without rows the progress stays where it is: that of a later checkpoint says as much.
         if files.iter().any(|file| file.rows > 0) {
             self.send(checkpoint, files)?;
-            let note = Note { topic: self.config.topic.clone(), checkpoint };
-            note.write(&self.folder).map_err(|error| self.io(&Note::path(&self.folder), error))?;
+            if self.note()?.is_none_or(|note| note.checkpoint < checkpoint) {
+                self.set_note(checkpoint)?;
+            }
         }
         failpoint!("kafka::noted");
         for file in files {
@@ -176,15 +181,16 @@ impl Publisher for KafkaPublisher {
     /// # Errors
     /// [`KafkaError::Ahead`] where rows of later checkpoints were sent already.
     fn sweep(&mut self, newest: u64) -> Result<(), JobError> {
-        if newest == 0 {
-            // A beginning: what the brokers know counts still, our own memory of an earlier job of this name does not.
-            Note::delete(&self.folder).map_err(|error| self.io(&Note::path(&self.folder), error))?;
-        }
-        let sent = self.sent()?.unwrap_or(0);
+        let note = self.note()?;
+        let noted = note.as_ref().filter(|note| note.topic == self.config.topic).map(|note| note.checkpoint);
+        let sent = self.writer()?.progress().max(noted).unwrap_or(0);
         if sent > newest {
             let (sink, topic) = (self.config.sink.clone(), self.config.topic.clone());
-            let group = self.config.transactional()?.id;
-            return Err(KafkaError::Ahead { sink, topic, group, sent, newest }.into());
+            return Err(KafkaError::Ahead { sink, topic, sent, newest }.into());
+        }
+        if note.is_some_and(|note| note.checkpoint > newest) {
+            // Those went to another topic; here they are still to come.
+            self.set_note(newest)?;
         }
         let staging = self.folder.join(STAGING);
         match fs::remove_dir_all(&staging) {

@@ -13,7 +13,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use thalweg_engine::checkpoint::{Publisher, StagedFile};
 use thalweg_kafka::broker::Broker;
-use thalweg_kafka::{KafkaPublisher, KafkaSinkConfig, TransactionalWriter, WriteRecord, partition_of};
+use thalweg_kafka::{
+    KafkaConfig, KafkaPublisher, KafkaSinkConfig, TransactionalWriter, WriteRecord, partition_of,
+};
 use thalweg_operators::sink::Sink;
 use thalweg_operators::sink::ipc::IpcSink;
 use thalweg_operators::sink::staging::{STAGING, Staging};
@@ -73,18 +75,33 @@ impl Fixture {
         read_all(&everything(&self.config.brokers, &[&self.config.topic]))
     }
 
-    /// The numbers of these rows, sorted.
-    fn numbers(&self) -> Vec<i64> {
-        let mut numbers: Vec<i64> = self.rows().iter().map(number).collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    /// How many records were written, of aborted transactions too.
-    fn written(&self) -> usize {
+    /// Everything that was written, of open and aborted transactions too.
+    fn uncommitted(&self) -> KafkaConfig {
         let mut config = everything(&self.config.brokers, &[&self.config.topic]);
         config.properties.insert("isolation.level".to_owned(), "read_uncommitted".to_owned());
-        read_all(&config).len()
+        config
+    }
+
+    /// Waits until no transaction is open: after a commit is promised, the partitions learn of it one by one.
+    fn settle(&self) {
+        let ends = |config: &KafkaConfig| -> Vec<_> {
+            resolve(config).splits().iter().map(|split| (split.partition, split.end)).collect()
+        };
+        let limit = Instant::now() + PATIENCE;
+        while ends(&everything(&self.config.brokers, &[&self.config.topic])) != ends(&self.uncommitted()) {
+            assert!(Instant::now() < limit, "a transaction stays open");
+        }
+    }
+
+    /// What consumers in read_committed see once no transaction is open.
+    fn settled_rows(&self) -> Vec<Row> {
+        self.settle();
+        self.rows()
+    }
+
+    /// The numbers of these rows, sorted.
+    fn numbers(&self) -> Vec<i64> {
+        sorted(&self.settled_rows())
     }
 }
 
@@ -112,6 +129,12 @@ fn number(row: &Row) -> i64 {
     let value = row.value.as_deref().expect("a value");
     let value: serde_json::Value = serde_json::from_slice(value).expect("JSON");
     value["number"].as_i64().expect("a number")
+}
+
+fn sorted(rows: &[Row]) -> Vec<i64> {
+    let mut numbers: Vec<i64> = rows.iter().map(number).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 fn all(to: i64) -> Vec<i64> {
@@ -143,7 +166,7 @@ fn a_row_is_seen_once_with_its_key_partition_and_timestamp() {
     publisher.publish(3, &fixture.stage(3, 0, vec![rows(100, 120)])).expect("published");
     assert_eq!(fixture.numbers(), all(120));
 
-    for row in fixture.rows() {
+    for row in fixture.settled_rows() {
         let number = number(&row);
         let name = format!("name {}", number % 7);
         assert_eq!(row.key.as_deref(), Some(name.as_bytes()));
@@ -166,7 +189,7 @@ fn rows_without_a_key_are_spread_and_rows_without_a_time_have_no_timestamp() {
     let timeless = rows(0, 300).project(&[1, 2]).expect("two columns");
     fixture.publisher().publish(1, &fixture.stage(1, 0, vec![timeless])).expect("published");
     assert_eq!(fixture.numbers(), all(300));
-    let seen = fixture.rows();
+    let seen = fixture.settled_rows();
     for row in &seen {
         assert_eq!((row.key.as_ref(), row.timestamp_us), (None, None));
         assert_eq!(row.partition, partition_of(row.value.as_deref().expect("a value"), 3));
@@ -178,6 +201,7 @@ fn rows_without_a_key_are_spread_and_rows_without_a_time_have_no_timestamp() {
 fn what_a_run_left_open_is_aborted_by_the_next() {
     let fixture = Fixture::new(shared().brokers(), 2, &[]);
     fixture.publisher().publish(1, &fixture.stage(1, 0, vec![rows(0, 10)])).expect("published");
+    fixture.settle();
     let mut dead = fixture.writer();
     dead.begin().expect("a transaction");
     for number in 10..15 {
@@ -188,13 +212,13 @@ fn what_a_run_left_open_is_aborted_by_the_next() {
         dead.write(record).expect("taken");
     }
     dead.flush().expect("acknowledged");
-    assert_eq!(fixture.written(), 15);
-    assert_eq!(fixture.numbers(), all(10), "uncommitted rows were seen");
+    assert_eq!(read_all(&fixture.uncommitted()).len(), 15);
+    assert_eq!(sorted(&fixture.rows()), all(10), "uncommitted rows were seen");
 
     let mut next = fixture.publisher();
     next.publish(2, &fixture.stage(2, 0, vec![rows(10, 20)])).expect("published");
     assert_eq!(fixture.numbers(), all(20));
-    assert_eq!(fixture.written(), 25);
+    assert_eq!(read_all(&fixture.uncommitted()).len(), 25);
     let error = dead.commit(2, "too late").expect_err("it was fenced off").to_string();
     assert!(error.contains("another run of this job has taken over"), "{error}");
     assert_eq!(fixture.numbers(), all(20));
@@ -227,7 +251,8 @@ fn the_progress_outlives_the_broker_and_a_run_can_not_go_back_behind_it() {
     let mut broker = Broker::start().unwrap_or_else(|error| panic!("{error}"));
     let fixture = Fixture::new(broker.brokers(), 1, &[]);
     let mut publisher = fixture.publisher();
-    publisher.publish(3, &fixture.stage(3, 0, vec![rows(0, 10)])).expect("published");
+    let third = fixture.stage(3, 0, vec![rows(0, 10)]);
+    publisher.publish(3, &third).expect("published");
     broker.kill().unwrap_or_else(|error| panic!("{error}"));
     broker.resume().unwrap_or_else(|error| panic!("{error}"));
     publisher.publish(4, &fixture.stage(4, 0, vec![rows(10, 20)])).expect("published");
@@ -240,15 +265,14 @@ fn the_progress_outlives_the_broker_and_a_run_can_not_go_back_behind_it() {
     next.sweep(4).expect("that is where it stands");
     assert_eq!(fixture.numbers(), all(20));
     let refusals = |publisher: &mut KafkaPublisher| {
+        publisher.publish(3, &third).expect("published long ago");
         for newest in [3, 2] {
             let error = publisher.sweep(newest).expect_err("it would write rows twice").to_string();
             assert!(error.contains("holds the rows up to checkpoint 4 already"), "{error}");
             assert!(error.contains(&format!("a run from checkpoint {newest} would")), "{error}");
-            assert!(error.contains(&format!("consumer group thalweg.{}.out", fixture.config.job)), "{error}");
         }
     };
     refusals(&mut next);
-    next.sweep(0).expect_err("the brokers know of an earlier job of this name");
 
     // A week later the brokers have forgotten it.
     next.publish(4, &again).expect("published already");
@@ -261,9 +285,29 @@ fn the_progress_outlives_the_broker_and_a_run_can_not_go_back_behind_it() {
     next.publish(4, &again).expect("noted as published");
     refusals(&mut next);
     assert_eq!(fixture.numbers(), all(20));
-    next.sweep(0).expect("a new beginning, where nothing is known of another");
-    next.publish(1, &fixture.stage(1, 0, vec![rows(20, 30)])).expect("published");
-    assert_eq!(fixture.numbers(), all(30));
+}
+
+#[test]
+fn rows_go_to_another_topic_from_the_checkpoint_on_at_which_it_was_changed() {
+    let mut fixture = Fixture::new(shared().brokers(), 1, &[]);
+    let third = fixture.stage(3, 0, vec![rows(0, 10)]);
+    let fourth = fixture.stage(4, 0, vec![rows(10, 20)]);
+    let mut publisher = fixture.publisher();
+    publisher.publish(3, &third).expect("published");
+    publisher.publish(4, &fourth).expect("published");
+    assert_eq!(fixture.numbers(), all(20));
+
+    fixture.config.topic = new_topic(&fixture.config.brokers, "other", 1, &[]);
+    let mut publisher = fixture.publisher();
+    publisher.publish(4, &fourth).expect("sent to the topic of that time");
+    publisher.sweep(4).expect("that is where it stands");
+    assert!(fixture.numbers().is_empty());
+    // There, nothing is in the way of going back.
+    let mut publisher = fixture.publisher();
+    publisher.publish(3, &third).expect("sent to the topic of that time");
+    publisher.sweep(3).expect("nothing of checkpoint 4 is here");
+    publisher.publish(4, &fixture.stage(4, 0, vec![rows(0, 10)])).expect("published");
+    assert_eq!(fixture.numbers(), all(10));
 }
 
 #[test]
@@ -273,9 +317,7 @@ fn a_large_checkpoint_is_one_transaction_through_a_killed_broker() {
     let count = 200_000;
     let batches =
         |from: i64, to: i64| (from..to).step_by(8_000).map(|from| rows(from, from + 8_000)).collect();
-    let started = Instant::now();
     fixture.publisher().publish(1, &fixture.stage(1, 0, batches(0, count))).expect("published");
-    println!("{count} rows staged and published in {:?}", started.elapsed());
 
     let files = fixture.stage(2, 0, batches(count, 4 * count));
     let mut publisher = fixture.publisher();
@@ -318,14 +360,12 @@ fn rows_that_a_topic_does_not_take_are_errors_and_leave_nothing_open() {
         assert!(started.elapsed() < Duration::from_secs(10), "told after {:?}: {error}", started.elapsed());
         error.to_string()
     };
-    let column = |name: &str| -> RecordBatch {
-        let columns = [("name", name.to_owned()), ("number", "0".to_owned())];
-        RecordBatch::try_from_iter(
-            columns.map(|(name, text)| (name, Arc::new(StringArray::from(vec![text])) as _)),
-        )
-        .expect("two columns")
-    };
-    let error = refused(&mut publisher, 1, column(&"x".repeat(3_000)));
+    // Digits that don't compress to less than the topic takes.
+    let digits = |at: u64| format!("{:016x}", at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let large = [("name", (0..900).map(digits).collect()), ("number", "0".to_owned())];
+    let large = large.map(|(name, text): (_, String)| (name, Arc::new(StringArray::from(vec![text])) as _));
+    let large = RecordBatch::try_from_iter(large).expect("two columns");
+    let error = refused(&mut publisher, 1, large);
     assert!(error.contains(&fixture.config.topic) && error.contains("max.message.bytes"), "{error}");
     let far = DAY_US / 1_000_000 + 100 * 365 * 86_400;
     let error = refused(&mut publisher, 2, rows(far, far + 1));
@@ -341,7 +381,7 @@ fn rows_that_a_topic_does_not_take_are_errors_and_leave_nothing_open() {
     assert!(error.contains("sink out: ") && error.contains(&broken[0].staged), "{error}");
 
     // Nothing is open: readers get to the end, and the publisher goes on.
-    assert!(fixture.rows().is_empty());
+    assert!(fixture.settled_rows().is_empty());
     publisher.publish(5, &fixture.stage(5, 0, vec![rows(0, 10)])).expect("published");
     assert_eq!(fixture.numbers(), all(10));
 }
@@ -410,7 +450,7 @@ fn a_topic_that_grows_gets_rows_in_its_new_partitions() {
     let limit = Instant::now() + PATIENCE;
     let mut next = 70;
     // The brokers take a moment to tell everybody.
-    while !fixture.rows().iter().any(|row| row.partition > 0) {
+    while !fixture.settled_rows().iter().any(|row| row.partition > 0) {
         assert!(Instant::now() < limit, "no row in a new partition");
         let checkpoint = next as u64;
         publisher
@@ -419,7 +459,7 @@ fn a_topic_that_grows_gets_rows_in_its_new_partitions() {
         next += 70;
     }
     assert_eq!(fixture.numbers(), all(next));
-    for row in fixture.rows().iter().filter(|row| row.partition > 0) {
+    for row in fixture.settled_rows().iter().filter(|row| row.partition > 0) {
         assert_eq!(row.partition, partition_of(row.key.as_deref().expect("a key"), 6));
     }
 }

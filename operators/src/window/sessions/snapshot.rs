@@ -19,8 +19,6 @@ const WAITING: &str = "__waiting";
 const START_AT: usize = 2;
 const LAST_AT: usize = 3;
 const WAITING_AT: usize = 4;
-/// Where the states stand.
-const STATES_AT: usize = 5;
 
 impl Sessions {
     /// What has changed since the cut before, or everything; whether it is everything. No batch: nothing has changed.
@@ -162,6 +160,6 @@ impl Sessions {
             slots.push(slot);
         }
         self.accumulators.resize(self.sessions.len());
-        self.accumulators.merge_states(&batch.columns()[STATES_AT..], &slots)
+        self.accumulators.restore(batch, &slots)
     }
 }

@@ -207,7 +207,8 @@ fn window_config(job: &TestJob) -> WindowConfig {
     let call = |function: Function, arguments: &[usize], filter: Option<usize>| {
         let types: Vec<DataType> = arguments.iter().map(|at| inputs[*at].clone()).collect();
         let aggregate = Aggregate::new(function, &types).expect("a function of these types");
-        AggregateCall { aggregate, arguments: arguments.to_vec(), filter }
+        let label = format!("{function:?} of {arguments:?} where {filter:?}");
+        AggregateCall { aggregate, arguments: arguments.to_vec(), filter, label, since: None }
     };
     let aggregates = vec![
         call(Function::Count, &[], None),
@@ -252,8 +253,20 @@ fn then_config(window: Window) -> WindowConfig {
         keys: Vec::new(),
         inputs: vec![DataType::Int64],
         aggregates: vec![
-            AggregateCall { aggregate: count, arguments: Vec::new(), filter: None },
-            AggregateCall { aggregate: sum, arguments: vec![0], filter: None },
+            AggregateCall {
+                aggregate: count,
+                arguments: Vec::new(),
+                filter: None,
+                label: "count".into(),
+                since: None,
+            },
+            AggregateCall {
+                aggregate: sum,
+                arguments: vec![0],
+                filter: None,
+                label: "sum".into(),
+                since: None,
+            },
         ],
     }
 }

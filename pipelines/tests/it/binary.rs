@@ -1,0 +1,190 @@
+//! The binary as a process beside the test: started, signalled, waited for with a limit, and never left behind.
+//!
+//! ```text
+//!   Run { pipeline, output, workers, … } ─start─▶ Running ─▶ id, signal, ended, log
+//!                                                 └─ dropped: it and all that it started are killed
+//! ```
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use thalweg_engine::checkpoint::{CheckpointError, History, Manifest, Store};
+
+use crate::patience::holds_within;
+use crate::support::{files, rows};
+
+/// How long a run may take that has only so much to do, with others beside it.
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+
+/// `thalweg run`, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// The pipeline's file.
+    pub(crate) pipeline: PathBuf,
+    /// The folder of the outputs.
+    pub(crate) output: PathBuf,
+    /// Workers of each process.
+    pub(crate) workers: usize,
+    /// 1: no supervisor, this process is the job.
+    pub(crate) processes: usize,
+    /// What the pipeline's variables are.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// Where the process is to crash, as the crate `fail` has it: `name=return`.
+    pub(crate) failpoints: String,
+}
+
+impl Run {
+    /// On one worker, in one process that crashes nowhere.
+    pub(crate) fn new(pipeline: &Path, output: &Path) -> Run {
+        Run {
+            pipeline: pipeline.to_owned(),
+            output: output.to_owned(),
+            workers: 1,
+            processes: 1,
+            environment: Vec::new(),
+            failpoints: String::new(),
+        }
+    }
+
+    /// Starts it. What it says goes to a file beside the output folder.
+    pub(crate) fn start(&self) -> Running {
+        static STARTS: AtomicU64 = AtomicU64::new(0);
+        let log = self.output.with_extension(format!("{}.log", STARTS.fetch_add(1, Ordering::Relaxed)));
+        let file = File::create(&log).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+        command
+            .args(["-v", "run"])
+            .arg(&self.pipeline)
+            .arg("--output")
+            .arg(&self.output)
+            .args(["--workers", &self.workers.to_string(), "--format", "json"])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("FAILPOINTS", &self.failpoints)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a log"))
+            .stderr(file)
+            .process_group(0);
+        if self.processes > 1 {
+            command.args(["--processes", &self.processes.to_string()]);
+        }
+        Running { child: command.spawn().expect("the binary starts"), log }
+    }
+
+    /// Runs it to its end, which has to be a good one; what it said.
+    pub(crate) fn to_the_end(&self) -> String {
+        let mut running = self.start();
+        let status = running.end();
+        assert!(status.success(), "{status}: {}", running.log());
+        running.log()
+    }
+}
+
+/// A process of the binary, and those that it has started.
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().expect("a process's number"))
+    }
+
+    /// Its own processes: those of the job, where it supervises one.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        let listed = format!("/proc/{0}/task/{0}/children", self.id());
+        let text = fs::read_to_string(listed).unwrap_or_default();
+        text.split_whitespace().filter_map(|id| id.parse().ok()).map(Pid::from_raw).collect()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.id(), signal).expect("a process that has not been waited for");
+    }
+
+    /// Kills it, and all that it has started.
+    pub(crate) fn kill(&mut self) {
+        // Stopped first, so that it starts none in the meantime.
+        let _ = kill(self.id(), Signal::SIGSTOP);
+        let children = self.children();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // They may be gone, but nobody has taken their numbers so soon.
+        children.iter().for_each(|child| drop(kill(*child, Signal::SIGKILL)));
+    }
+
+    /// Whether it has ended, and how, after so long at most.
+    pub(crate) fn ended_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        holds_within(limit, || self.child.try_wait().expect("a child").is_some());
+        self.child.try_wait().expect("a child")
+    }
+
+    /// How it ended, which it has to do in time.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let status = self.ended_within(LIMIT);
+        status.unwrap_or_else(|| panic!("it did not end within {LIMIT:?}: {}", self.log()))
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The newest checkpoint of the job that writes to a folder; `None`: there is none yet.
+pub(crate) fn newest_checkpoint(output: &Path) -> Option<Manifest> {
+    let checkpoints = output.join("_checkpoints");
+    if !checkpoints.join("log").exists() {
+        return None;
+    }
+    let store = Store::open(&checkpoints.display().to_string()).expect("the folder of checkpoints");
+    let history = History::read(&store).expect("a log");
+    history.newest().unwrap_or_else(|error: CheckpointError| panic!("{error}")).cloned()
+}
+
+/// Rows that a job has read up to its newest checkpoint, all of which went one way: accepted, late, rejected.
+pub(crate) fn account(output: &Path) -> [u64; 4] {
+    let manifest = newest_checkpoint(output);
+    let totals = manifest.iter().flat_map(|manifest| &manifest.sources).map(|source| source.total);
+    let mut sum = [0; 4];
+    for total in totals {
+        assert_eq!(total.read, total.accepted + total.late + total.rejected, "{total:?}");
+        for (sum, part) in sum.iter_mut().zip([total.read, total.accepted, total.late, total.rejected]) {
+            *sum += part;
+        }
+    }
+    sum
+}
+
+/// The rows of a sink's folder, sorted: lines that are equal only if every value is. Nothing may lie there that is not published.
+pub(crate) fn sink_rows(output: &Path, sink: &str) -> Vec<String> {
+    let folder = output.join(sink);
+    let found = if folder.exists() { files(&folder) } else { Vec::new() };
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let hidden = found.iter().find(|path| path.components().any(|part| part.as_os_str() == ".staging"));
+    assert!(hidden.is_none(), "{} was left behind", hidden.map_or(String::new(), |path| path.display().to_string()));
+    if !found.iter().any(|path| path.extension().is_some_and(|of| of == "jsonl")) {
+        return rows(output, sink);
+    }
+    let text = |path: &PathBuf| fs::read_to_string(path).expect("lines of JSON");
+    let mut lines: Vec<String> =
+        found.iter().flat_map(|path| text(path).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.sort();
+    lines
+}

@@ -1,0 +1,237 @@
+//! A crash at any step of checkpoints and publishing loses no row, and repeats none.
+//!
+//! ```text
+//!   failpoint!("…") in the sources ◀── the same names ──▶ POINTS
+//!   each: run ─▶ dies at its first hit ─▶ run ─▶ dies at its second ─▶ … ─▶ run ─▶ the rows of a job that nobody touched
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nix::sys::signal::Signal;
+use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
+
+use crate::binary::{Run, account, sink_rows};
+use crate::support::{Random, assert_same_rows, files};
+
+/// A place where the sources let a test crash the process.
+struct Point {
+    name: &'static str,
+    /// Whether a job comes by that makes no checkpoint but its last.
+    at_the_end: bool,
+}
+
+const fn point(name: &'static str) -> Point {
+    Point { name, at_the_end: true }
+}
+
+const POINTS: [Point; 10] = [
+    Point { name: "checkpoint::asked", at_the_end: false },
+    point("checkpoint::before_state"),
+    point("checkpoint::between_state_files"),
+    point("checkpoint::prepared"),
+    point("checkpoint::before_manifest"),
+    point("checkpoint::after_manifest"),
+    point("checkpoint::before_publishing_a_sink"),
+    point("sink::published_a_file"),
+    point("checkpoint::published"),
+    point("checkpoint::forgetting"),
+];
+
+const PIPELINE: &str = r#"
+pipeline: crashes
+checkpoint: CHECKPOINT
+schemas:
+  event:
+    fields:
+      - { name: at, type: timestamp, encoding: ms, required: true }
+      - { name: name, type: string }
+      - { name: region, type: string }
+      - { name: number, type: int64 }
+      - { name: float, type: float64 }
+sources:
+  events:
+    archive: { path: "${ARCHIVES}/events" }
+    schema: event
+    event_time: { field: at, lateness: 2s }
+steps:
+  tumbling:
+    from: events
+    window: { tumbling: 10s }
+    by: [name]
+    select:
+      events: count(*)
+      total: sum(float)
+      p90: quantile(float, 0.9)
+      first: first_value(number)
+      numbers: count(distinct number)
+  hopping:
+    from: events
+    window: { hopping: 1m, every: 15s }
+    by: [name]
+    select: { events: count(*), mean: avg(float), worst: "arg_max(number, float)" }
+  sessions:
+    from: events
+    window: { session: 700ms }
+    by: [name]
+    select: { events: count(*), total: sum(float), last: last_value(float) }
+  short_sessions:
+    from: events
+    window: { session: 900ms, max: 20s }
+    by: [name]
+    select: { events: count(*), highest: max(float) }
+  trend:
+    from: tumbling
+    window: { tumbling: 1m }
+    select: { rows: count(*), events: sum(events) }
+  plain:
+    from: events
+    where: number < 20
+    select: [at, name, region, float]
+sinks:
+  tumbling: { from: tumbling, parquet: {} }
+  hopping: { from: hopping, jsonl: {} }
+  sessions: { from: sessions, parquet: {} }
+  short_sessions: { from: short_sessions, parquet: { partition_by: [window_date] } }
+  trend: { from: trend, jsonl: {} }
+  plain: { from: plain, parquet: { partition_by: [region] } }
+"#;
+
+const SINKS: [&str; 8] =
+    ["tumbling", "hopping", "sessions", "short_sessions", "trend", "plain", "_late", "_rejected"];
+const MANY: &str = "{ interval: 100ms, every_rows: 4_000, keep: 3 }";
+const ONE: &str = "{ interval: 1h }";
+const PARTITIONS: i32 = 4;
+const EVENTS: i64 = 80_000;
+/// 2026-03-02T12:00:00Z.
+const NOON_MS: i64 = 1_772_452_800_000;
+
+/// Events out of order, some late and some broken.
+fn write_archive(folder: &Path) {
+    let mut random = Random(11);
+    let mut writer =
+        ArchiveWriter::new(folder.join("events"), ArchiveOptions::default()).expect("the archive's folder");
+    for row in 0..EVENTS / i64::from(PARTITIONS) {
+        for partition in 0..PARTITIONS {
+            let at = NOON_MS + row * 20 - random.below(2200) as i64;
+            let (name, number) = (random.below(60), random.below(100));
+            let region = ["\"eu-west\"", "\"us/east\"", "null"][random.below(3) as usize];
+            let float = (random.unit() - 0.5) * 10f64.powi(random.below(20) as i32);
+            let value = match random.below(300) {
+                0 => "{\"at\": ".to_owned(),
+                _ => format!(
+                    "{{\"at\":{at},\"name\":\"n{name}\",\"region\":{region},\"number\":{number},\"float\":{float}}}"
+                ),
+            };
+            writer.push(partition, row, at, None, Some(value.as_bytes()), &[]).expect("a record");
+        }
+    }
+    writer.finish().expect("the archive");
+}
+
+/// What a job wrote.
+struct Outcome {
+    rows: BTreeMap<&'static str, Vec<String>>,
+    account: [u64; 4],
+}
+
+fn outcome(output: &Path) -> Outcome {
+    let rows = SINKS.map(|sink| (sink, sink_rows(output, sink)));
+    Outcome { rows: rows.into(), account: account(output) }
+}
+
+/// The jobs of this test.
+struct Jobs {
+    folder: PathBuf,
+}
+
+impl Jobs {
+    /// With as many checkpoints as `checkpoint` asks for.
+    fn run(&self, name: &str, checkpoint: &str) -> Run {
+        let pipeline = self.folder.join(format!("{name}.yaml"));
+        fs::write(&pipeline, PIPELINE.replace("CHECKPOINT", checkpoint)).expect("a pipeline");
+        let output = self.folder.join(name);
+        Run { environment: vec![("ARCHIVES", self.folder.clone().into())], ..Run::new(&pipeline, &output) }
+    }
+
+    /// Runs it with a crash, on so many workers.
+    fn crash(&self, run: &Run, workers: usize, point: &str, action: &str) {
+        let mut running = Run { workers, failpoints: format!("{point}={action}"), ..run.clone() }.start();
+        let status = running.end();
+        let aborted = Some(Signal::SIGABRT as i32);
+        assert_eq!(status.signal(), aborted, "{point}={action}: {status}: {}", running.log());
+    }
+
+    fn end(&self, run: &Run, workers: usize, what: &str, undisturbed: &Outcome) {
+        let said = Run { workers, ..run.clone() }.to_the_end();
+        let found = outcome(&run.output);
+        assert_eq!(found.account, undisturbed.account, "{what}: read, accepted, late, rejected; {said}");
+        for (sink, rows) in &found.rows {
+            assert_same_rows(&format!("{what}: {sink}"), rows, &undisturbed.rows[sink]);
+        }
+    }
+
+    fn crash_and_compare(&self, point: &Point, undisturbed: &Outcome) {
+        let file_name = point.name.replace("::", "-");
+        let run = self.run(&format!("many-{file_name}"), MANY);
+        self.crash(&run, 2, point.name, "return");
+        self.crash(&run, 3, point.name, "1*off->return");
+        self.crash(&run, 1, point.name, "4*off->return");
+        self.end(&run, 2, point.name, undisturbed);
+        let run = self.run(&format!("one-{file_name}"), ONE);
+        if point.at_the_end {
+            self.crash(&run, 2, point.name, "return");
+        }
+        self.end(&run, 3, &format!("{} at the last checkpoint", point.name), undisturbed);
+    }
+}
+
+#[test]
+fn a_crash_at_any_failpoint_changes_no_row() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_archive(folder.path());
+    let jobs = Jobs { folder: folder.path().to_owned() };
+    let run = jobs.run("undisturbed", ONE);
+    run.to_the_end();
+    let undisturbed = outcome(&run.output);
+    let [read, accepted, late, rejected] = undisturbed.account;
+    assert_eq!(read, EVENTS.unsigned_abs());
+    assert!(accepted > late && late > 100 && rejected > 100, "{:?}", undisturbed.account);
+    assert!(undisturbed.rows.values().all(|rows| !rows.is_empty()), "nothing to compare");
+
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(point) = POINTS.get(next.fetch_add(1, Ordering::Relaxed)) {
+            jobs.crash_and_compare(point, &undisturbed);
+        }
+    };
+    thread::scope(|scope| [(); 2].map(|()| scope.spawn(work)).map(|thread| thread.join().expect("all points")));
+}
+
+/// The names in `failpoint!("…")` of all sources in a folder.
+fn names_in(folder: &Path) -> BTreeSet<String> {
+    let sources = files(folder).into_iter().filter(|path| path.extension().is_some_and(|of| of == "rs"));
+    let mut names = BTreeSet::new();
+    for path in sources {
+        let text = fs::read_to_string(&path).expect("a source");
+        for call in text.split("failpoint!(").skip(1) {
+            let name = call.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            let (name, _) = name.unwrap_or_else(|| panic!("{}: a failpoint without a name", path.display()));
+            assert!(names.insert(name.to_owned()), "{}: there are two failpoints {name}", path.display());
+        }
+    }
+    names
+}
+
+#[test]
+fn no_failpoint_is_forgotten() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = ["engine/src", "operators/src", "operators/kafka/src", "operators/delta/src", "pipelines/src"];
+    let found: BTreeSet<String> = folders.iter().flat_map(|folder| names_in(&workspace.join(folder))).collect();
+    let crashed: BTreeSet<String> = POINTS.iter().map(|point| point.name.to_owned()).collect();
+    assert_eq!(crashed, found, "left: those that the test crashes at, right: those in the sources");
+}
