@@ -27,18 +27,23 @@
 //! | [`state`] | state files: Arrow IPC, with a checksum; which of them a restart needs |
 //! | [`store`] | a folder or a bucket |
 //! | [`coordinator`] | the thread that makes checkpoints |
+//! | [`counters`] | what they have cost, while the job runs |
 
 pub mod coordinator;
+pub mod counters;
 pub mod cuts;
 pub mod log;
 pub mod manifest;
 pub mod state;
 pub mod store;
 
-pub use coordinator::{CheckpointCounters, Coordinator, CoordinatorConfig, Leader, Publications, Publisher};
+pub use coordinator::{Coordinator, CoordinatorConfig, Leader, Publisher};
+pub use counters::{CheckpointCounters, Publications};
 pub use cuts::{CutTracker, Cuts, Part, Participant, StatePart};
 pub use log::{Claim, History, Log};
-pub use manifest::{Manifest, SourceCounts, SourcePosition, SplitPosition, StagedFile, StagedSink, StateFile};
+pub use manifest::{
+    Manifest, SourceCounts, SourcePosition, SplitPosition, StagedFile, StagedSink, StateFile,
+};
 pub use store::Store;
 
 /// Why a checkpoint can't be made, found or read.

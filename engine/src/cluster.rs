@@ -195,7 +195,7 @@ pub enum ClusterError {
     },
     /// Another process has died, stopped, or can't be reached any more.
     #[error(
-        "process {process} at {address} is gone; this process ends, and the job goes on from the newest checkpoint when it is started again"
+        "process {process} ({address}) is gone; this process ends, and the job goes on from the newest checkpoint when it is started again"
     )]
     Lost {
         /// The other process.

@@ -64,7 +64,12 @@ fn main() -> Result<()> {
         schema: Arc::new(schema),
         fields: vec![0, 1, 2],
         metadata: Vec::new(),
-        event_time: EventTimeConfig { field: Some(0), lateness_us: 5_000_000, max_ahead_us: 60 * MINUTE_US, idle_after: None },
+        event_time: EventTimeConfig {
+            field: Some(0),
+            lateness_us: 5_000_000,
+            max_ahead_us: 60 * MINUTE_US,
+            idle_after: None,
+        },
         order: false,
         limits: TickLimits::default(),
     };

@@ -7,17 +7,18 @@
 //! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
 //! problems), 130 stopped twice by Ctrl-C.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use logging::LogFormat;
 
 mod checkpoints;
 mod demo;
 mod explain;
 mod generate;
 mod load;
+mod logging;
 mod progress;
 mod run;
 mod supervise;
@@ -31,6 +32,9 @@ struct Cli {
     /// Say more about what happens: -v for what a job does, -vv for details. RUST_LOG is heeded too.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
+    /// How to write the log, and all else that goes to standard error: text for people, json for what gathers logs.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text", global = true)]
+    log: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -70,12 +74,12 @@ enum Command {
 /// Runs the command line; the process's exit status.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    logging::begin(cli.log, cli.verbose);
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            logging::error(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -122,18 +126,6 @@ fn catalogue(name: Option<&str>) -> anyhow::Result<ExitCode> {
             anyhow::bail!("the catalogue holds no pipeline {name}; `thalweg catalogue` lists those it holds")
         }
     }
-}
-
-fn log_to_stderr(verbose: u8) {
-    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,thalweg={level},thalweg_kafka={level}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }
 
 // `thalweg … | head` is no failure.

@@ -56,6 +56,7 @@
 pub mod catalogue;
 pub mod cli;
 mod lower;
+pub mod metrics;
 pub mod plan;
 pub mod run;
 pub mod spec;

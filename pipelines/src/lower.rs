@@ -18,7 +18,7 @@ use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::gate::Gate;
 use thalweg_engine::watermark::{Reports, broadcast, follow, keep_abreast};
 use thalweg_engine::{BatchStream, Scope};
-use thalweg_operators::rows::map_batches;
+use thalweg_operators::rows::{StepCounters, map_batches};
 use thalweg_operators::sink::{SinkJob, sink};
 use thalweg_operators::source::{SourceJob, source};
 use thalweg_operators::window::{
@@ -29,7 +29,8 @@ use timely::dataflow::operators::core::concat::Concatenate;
 use timely::worker::Worker;
 
 use crate::plan::{
-    NamedExpr, Plan, PlannedInput, PlannedStep, PlannedWindow, Predicate, SinkKind, StepKind, StreamId, WindowKind,
+    NamedExpr, Plan, PlannedInput, PlannedStep, PlannedWindow, Predicate, SinkKind, StepKind, StreamId,
+    WindowKind,
 };
 use crate::run::{JobContext, Since};
 use columns::Arrangement;
@@ -111,8 +112,8 @@ impl<'scope> Dataflow<'_, 'scope> {
         let reports = broadcast(self.scope, self.scope.concatenate(reports));
         let reports = keep_abreast(reports, self.job.cuts.clock().clone());
         self.gate.watch(follow(reports.clone(), plan.sources.len(), self.job.cuts.clone()));
-        for step in &plan.steps {
-            let built = self.step(plan, step, reports.clone());
+        for (step, counters) in plan.steps.iter().zip(&job.steps) {
+            let built = self.step(plan, step, counters, reports.clone());
             self.steps.push(built);
         }
         for (number, planned) in plan.sinks.iter().enumerate() {
@@ -131,24 +132,21 @@ impl<'scope> Dataflow<'_, 'scope> {
                     false => with_folders(arranged.visible(&batch)?).map(Some),
                 },
             );
-            let out = sinks::planned(self.job, planned, self.scope.index(), &self.job.sinks[number]);
-            sink(rows, &planned.name, out, self.sink_job());
+            let counters = &self.job.sinks[number];
+            let out = sinks::planned(self.job, planned, self.scope.index(), counters);
+            sink(rows, &planned.name, counters.timed(out), self.sink_job());
         }
         for (name, streams, counters) in
             [(sinks::LATE, late, &self.job.late), (sinks::REJECTED, rejected, &self.job.rejected)]
         {
             let out = sinks::standing(self.job, name, self.scope.index(), counters);
-            sink(self.scope.concatenate(streams), name, out, self.sink_job());
+            sink(self.scope.concatenate(streams), name, counters.timed(out), self.sink_job());
         }
         self.job.cuts.built();
     }
 
     fn sink_job(&self) -> SinkJob {
-        SinkJob {
-            control: self.control.clone(),
-            gate: self.gate.clone(),
-            cuts: self.job.cuts.clone(),
-        }
+        SinkJob { control: self.control.clone(), gate: self.gate.clone(), cuts: self.job.cuts.clone() }
     }
 
     // What this worker held of a step at the checkpoint from which the job goes on.
@@ -190,18 +188,25 @@ impl<'scope> Dataflow<'_, 'scope> {
         (self.scope.concatenate(streams), Arrangement::identity(&schema, step.input_columns.fields().len()))
     }
 
-    fn step(&self, plan: &Plan, step: &PlannedStep, reports: Reports<'scope>) -> Built<'scope> {
+    fn step(
+        &self,
+        plan: &Plan,
+        step: &PlannedStep,
+        counters: &Arc<StepCounters>,
+        reports: Reports<'scope>,
+    ) -> Built<'scope> {
         let (rows, arranged) = self.input(plan, step);
         match &step.kind {
             StepKind::Pass | StepKind::Project(_) => {
                 let schema = columns::with_hidden(&step.columns, step.order);
-                let (step, out) = (step.clone(), Arc::clone(&schema));
+                let (step, out, meter) = (step.clone(), Arc::clone(&schema), counters.meter());
                 let rows = map_batches(rows, &step.name.clone(), self.control.clone(), move |batch| {
-                    pass_or_project(&step, &arranged, &batch, &out)
+                    meter.takes(&batch);
+                    meter.gives(meter.work(|| pass_or_project(&step, &arranged, &batch, &out)))
                 });
                 Built { rows, schema }
             }
-            StepKind::Window(planned) => self.window(step, planned, rows, arranged, reports),
+            StepKind::Window(planned) => self.window(step, planned, counters, rows, arranged, reports),
         }
     }
 
@@ -209,6 +214,7 @@ impl<'scope> Dataflow<'_, 'scope> {
         &self,
         step: &PlannedStep,
         planned: &PlannedWindow,
+        counters: &Arc<StepCounters>,
         rows: BatchStream<'scope>,
         arranged: Arrangement,
         reports: Reports<'scope>,
@@ -217,13 +223,15 @@ impl<'scope> Dataflow<'_, 'scope> {
         let job = WindowJob {
             sources: self.job.sources.len(),
             control: self.control.clone(),
-            counters: Arc::clone(&self.job.windows),
+            counters: Arc::clone(&counters.windows),
             cuts: self.job.cuts.clone(),
             restored: self.restored(&step.name),
         };
         let (name, filter, keys, inputs) =
             (step.name.clone(), step.filter.clone(), planned.keys.clone(), planned.inputs.clone());
+        let meter = counters.meter();
         let windows = window(rows, reports, config, job, move |batch| {
+            meter.takes(batch);
             let Some(batch) = filtered(&name, arranged.arrange(batch)?, filter.as_ref())? else {
                 return Ok(None);
             };
@@ -245,16 +253,20 @@ impl<'scope> Dataflow<'_, 'scope> {
             step.order,
             Arc::clone(&schema),
         );
-        let rows =
-            map_batches(windows, &format!("{}: select", step.name), self.control.clone(), move |batch| {
-                let mut columns = evaluate(&name, &output, &batch)?;
-                columns.push(Arc::clone(&batch[TIME]));
-                if order {
-                    let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; batch.num_rows()]));
-                    columns.extend([Arc::clone(&zeros), zeros]);
-                }
-                filtered(&name, RecordBatch::try_new(Arc::clone(&out), columns)?, having.as_ref())
-            });
+        let meter = counters.meter();
+        let select = move |batch: RecordBatch| {
+            let mut columns = evaluate(&name, &output, &batch)?;
+            columns.push(Arc::clone(&batch[TIME]));
+            if order {
+                let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; batch.num_rows()]));
+                columns.extend([Arc::clone(&zeros), zeros]);
+            }
+            filtered(&name, RecordBatch::try_new(Arc::clone(&out), columns)?, having.as_ref())
+        };
+        let operator = format!("{}: select", step.name);
+        let rows = map_batches(windows, &operator, self.control.clone(), move |batch| {
+            meter.gives(meter.work(|| select(batch)))
+        });
         Built { rows, schema }
     }
 }

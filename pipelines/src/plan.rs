@@ -19,8 +19,8 @@ use std::path::Path;
 pub use self::explain::{ExplainNode, ExplainTree, NodeKind};
 pub use self::model::{
     AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, NamedExpr, PartitionColumn, Plan,
-    PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SinkKind,
-    StepKind, StreamId, WindowKind,
+    PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position,
+    Predicate, SinkKind, StepKind, StreamId, WindowKind,
 };
 pub use self::types::type_name;
 use crate::spec::{self, Environment, Problem, Spec, in_file_order};

@@ -18,30 +18,34 @@ use thalweg_engine::checkpoint::{
 use thalweg_engine::cluster::links::Links;
 use thalweg_engine::cluster::{self, Cluster, ClusterError, Mesh};
 use thalweg_engine::control::{Control, JobError};
-use thalweg_engine::tick::TickLimits;
+use thalweg_engine::tick::{TickClock, TickLimits};
 use thalweg_engine::watermark::EventTime;
 use thalweg_kafka::KafkaError;
+use thalweg_operators::rows::StepCounters;
 use thalweg_operators::sink::SinkCounters;
-use thalweg_operators::source::{SourceCounters, SourceError};
-use thalweg_operators::window::{RestoredState, WindowCounters};
+use thalweg_operators::source::SourceError;
+use thalweg_operators::window::RestoredState;
 use timely::worker::Worker;
 
 use crate::lower;
-use crate::lower::sinks::{LATE, REJECTED};
 use crate::lower::sources::LoweredSource;
 use crate::plan::{Plan, SinkKind};
 
 mod changes;
+pub(crate) mod holdup;
 mod memory;
+pub(crate) mod process;
 mod recovery;
+mod status;
 mod summary;
 
 pub use changes::PlanChange;
 pub(crate) use changes::Since;
 pub(crate) use memory::MemoryShares;
 pub use recovery::{CHECKPOINTS, GoOn, open_store};
-pub use thalweg_engine::checkpoint::SourceCounts;
+pub use status::{JobState, Status, StepStatus};
 pub use summary::{SinkSummary, SourceSummary, Summary};
+pub use thalweg_engine::checkpoint::SourceCounts;
 
 /// How to run a pipeline.
 #[derive(Debug, Clone)]
@@ -109,7 +113,9 @@ pub enum RunError {
         changes: String,
     },
     /// The job's input has ended: there is nothing left to do.
-    #[error("{pipeline} has read all its input, at checkpoint {checkpoint}; to run it once more from the start: --fresh")]
+    #[error(
+        "{pipeline} has read all its input, at checkpoint {checkpoint}; to run it once more from the start: --fresh"
+    )]
     Finished {
         /// The pipeline.
         pipeline: String,
@@ -177,7 +183,8 @@ pub(crate) struct JobContext {
     pub(crate) cuts: Cuts,
     pub(crate) generation: u64,
     pub(crate) memory: MemoryShares,
-    pub(crate) windows: Arc<WindowCounters>,
+    /// Of each step, in the plan's order.
+    pub(crate) steps: Vec<Arc<StepCounters>>,
     /// Of each sink, in the plan's order.
     pub(crate) sinks: Vec<Arc<SinkCounters>>,
     pub(crate) late: Arc<SinkCounters>,
@@ -188,23 +195,6 @@ pub(crate) struct JobContext {
     store: Store,
     /// The checkpoint from which the job goes on.
     base: Option<Manifest>,
-}
-
-/// What a job has done so far. Cheap to clone; read it from any thread.
-#[derive(Clone)]
-pub struct Status {
-    /// Of each source, in the plan's order.
-    pub sources: Vec<Arc<SourceCounters>>,
-    /// Windows of all steps.
-    pub windows: Arc<WindowCounters>,
-    /// Name and counts of each sink, the standing outputs last.
-    pub sinks: Vec<(String, Arc<SinkCounters>)>,
-    /// What checkpoints have cost.
-    pub checkpoints: Arc<CheckpointCounters>,
-    /// The job's watermark, and its ticks.
-    pub cuts: Cuts,
-    /// Whether every source has an end.
-    pub bounded: bool,
 }
 
 /// Finds the checkpoint from which the job goes on, finishes what its run had not published, claims the job for this run, and finds
@@ -229,15 +219,20 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
     }
     let recovered = recovery::recover(plan, options)?;
     let from = recovered.base.as_ref().map_or(0, |base| base.number);
+    let cuts = Cuts::new(from, options.cluster.own_workers(), TickClock::default());
+    if let Some(base) = &recovered.base {
+        // Before any split reports: one that comes back from idleness may not come back behind it.
+        cuts.set_watermark(base.watermark);
+    }
     let context = JobContext {
         plan: plan.clone(),
         sources: recovered.sources,
         output: options.output.clone(),
         control: control.clone(),
-        cuts: Cuts::new(from, options.cluster.own_workers(), Default::default()),
+        cuts,
         generation: recovered.generation,
         memory: MemoryShares::new(plan, options.cluster.own_workers()),
-        windows: Arc::default(),
+        steps: plan.steps.iter().map(|_| Arc::default()).collect(),
         sinks: plan.sinks.iter().map(|_| Arc::default()).collect(),
         late: Arc::default(),
         rejected: Arc::default(),
@@ -276,19 +271,7 @@ impl JobContext {
 impl Job {
     /// The job's counters.
     pub fn status(&self) -> Status {
-        let context = &self.context;
-        let names = context.plan.sinks.iter().map(|sink| sink.name.clone());
-        let mut sinks: Vec<_> = names.zip(context.sinks.iter().cloned()).collect();
-        sinks.push((LATE.to_owned(), Arc::clone(&context.late)));
-        sinks.push((REJECTED.to_owned(), Arc::clone(&context.rejected)));
-        Status {
-            sources: context.sources.iter().map(|source| Arc::clone(&source.counters)).collect(),
-            windows: Arc::clone(&context.windows),
-            sinks,
-            checkpoints: Arc::clone(&context.checkpoints),
-            cuts: context.cuts.clone(),
-            bounded: context.sources.iter().all(LoweredSource::bounded),
-        }
+        Status::of(&self.context)
     }
 
     /// The checkpoint from which the job goes on; `None`: its beginning.
@@ -307,9 +290,17 @@ impl Job {
     /// The first thing that failed. What was published before stays.
     pub fn run(self) -> Result<Summary, RunError> {
         let status = self.status();
-        let (started, cpu) = (Instant::now(), summary::cpu_time());
+        let (started, cpu) = (Instant::now(), process::cpu_time());
         let Job { context, leader, links, mesh, cluster } = self;
         let (control, cuts) = (context.control.clone(), context.cuts.clone());
+        tracing::info!(
+            pipeline = status.pipeline,
+            generation = status.generation,
+            checkpoint = cuts.first(),
+            workers = cluster.workers(),
+            "{}",
+            if cuts.first() == 0 { "the job begins" } else { "the job goes on from a checkpoint" }
+        );
         let coordinator = coordinator(&context, &status, leader, links);
         let checkpoints = std::thread::spawn(move || coordinator.run());
         let build = move |worker: &mut Worker| lower::build(&context, worker);
@@ -327,8 +318,18 @@ impl Job {
         if let Some(error) = control.take_error() {
             return Err(RunError::Failed(error));
         }
-        let cpu = summary::cpu_time().saturating_sub(cpu);
-        Ok(Summary::new(&status, cluster.workers(), control.stop_asked(), started.elapsed(), cpu))
+        let cpu = process::cpu_time().saturating_sub(cpu);
+        let summary = Summary::new(&status, cluster.workers(), control.stop_asked(), started.elapsed(), cpu);
+        let read: u64 = summary.sources.iter().map(|source| source.read).sum();
+        tracing::info!(
+            pipeline = status.pipeline,
+            checkpoint = status.checkpoint(),
+            read,
+            seconds = summary.seconds,
+            stopped = summary.stopped,
+            "the job has ended"
+        );
+        Ok(summary)
     }
 }
 

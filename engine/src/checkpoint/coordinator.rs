@@ -14,11 +14,12 @@
 //! is staged stays bounded by two checkpoints' worth, however slow a sink publishes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::counters::CheckpointCounters;
 use super::cuts::{Cuts, Part};
 use super::log::{Log, Retention};
 use super::manifest::{Manifest, SourceCounts, SourcePosition, StagedFile, StagedSink, StateFile};
@@ -26,6 +27,7 @@ use super::{CheckpointError, Store, state};
 use crate::cluster::links::{Links, Message, Prepared};
 use crate::control::{Control, JobError};
 use crate::failpoint;
+use crate::tick::first_tick;
 
 /// How long the thread waits at a time.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -56,60 +58,6 @@ pub struct CoordinatorConfig {
     pub rows_max: Option<u64>,
     /// How many are kept.
     pub keep: usize,
-}
-
-/// What checkpoints have cost, readable while a job runs.
-#[derive(Debug, Default)]
-pub struct CheckpointCounters {
-    /// The newest checkpoint's number.
-    pub newest: AtomicU64,
-    /// When it was made, milliseconds since the epoch.
-    pub made_at_ms: AtomicI64,
-    /// Checkpoints made by this run.
-    pub made: AtomicU64,
-    /// Milliseconds from the request to the manifest, of the newest.
-    pub took_ms: AtomicU64,
-    /// Bytes of state written for the newest.
-    pub bytes_written: AtomicU64,
-    /// Bytes of state written by this run.
-    pub bytes_written_in_all: AtomicU64,
-    /// Bytes of state that a restart would read.
-    pub bytes_held: AtomicU64,
-    // A mutex: locked twice a checkpoint and sink.
-    publications: Mutex<Publications>,
-}
-
-/// What the sinks have published, in the process that leads the job.
-#[derive(Debug, Default, Clone)]
-pub struct Publications {
-    /// By sink: how many checkpoints.
-    pub commits: BTreeMap<String, u64>,
-    /// By sink: how long that took.
-    pub time: BTreeMap<String, Duration>,
-    /// What is going on: the sink, the checkpoint, and since when.
-    pub now: Option<(String, u64, Instant)>,
-}
-
-impl CheckpointCounters {
-    /// What the sinks have published by now.
-    pub fn publications(&self) -> Publications {
-        self.publishing().clone()
-    }
-
-    fn publishing(&self) -> MutexGuard<'_, Publications> {
-        self.publications.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, sink: &str, checkpoint: u64) {
-        self.publishing().now = Some((sink.to_owned(), checkpoint, Instant::now()));
-    }
-
-    fn done(&self, sink: &str) {
-        let mut all = self.publishing();
-        let took = all.now.take().map_or(Duration::ZERO, |(_, _, since)| since.elapsed());
-        *all.commits.entry(sink.to_owned()).or_default() += 1;
-        *all.time.entry(sink.to_owned()).or_default() += took;
-    }
 }
 
 /// Makes the checkpoints of a job, in one process of it.
@@ -185,9 +133,15 @@ impl Coordinator {
             }
             let stop = self.control.stop_asked();
             if state.asked.is_none() && (stop || state.due(&self.config, (self.rows_read)())) {
+                if stop {
+                    self.cuts.end_with(cut);
+                }
                 self.cuts.clock().end_epoch();
-                self.links.send(Message::Cut { epoch: cut + 1 });
+                self.links.send(Message::Cut { cut, last: stop });
                 state.ask(stop);
+                if stop {
+                    tracing::info!(checkpoint = cut, "the job stops: a last checkpoint is made");
+                }
                 failpoint!("checkpoint::asked");
             }
             if own_done {
@@ -283,7 +237,12 @@ impl Coordinator {
         loop {
             match self.links.receive() {
                 None => return Ok(()),
-                Some(Message::Cut { epoch }) => self.cuts.clock().reach(crate::tick::first_tick(epoch)),
+                Some(Message::Cut { cut, last }) => {
+                    if last {
+                        self.cuts.end_with(cut);
+                    }
+                    self.cuts.clock().reach(first_tick(cut + 1));
+                }
                 Some(Message::Prepared(part)) => prepared.entry(part.cut).or_default().push(part),
                 Some(Message::Published { cut }) => self.cuts.set_published(cut),
                 Some(Message::Stop) => self.control.stop(),

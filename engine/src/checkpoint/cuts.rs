@@ -63,6 +63,8 @@ pub struct Cuts {
 struct Shared {
     first: u64,
     published: AtomicU64,
+    /// The cut after which the job ends, once it is told to.
+    last: AtomicU64,
     watermark: AtomicI64,
     // A mutex: parts come once a cut from each operator, never a batch.
     parts: Mutex<Parts>,
@@ -102,6 +104,7 @@ impl Cuts {
             shared: Arc::new(Shared {
                 first: from,
                 published: AtomicU64::new(from),
+                last: AtomicU64::new(u64::MAX),
                 watermark: AtomicI64::new(BEGINNING),
                 parts: Mutex::new(Parts { workers_building: workers, ..Parts::default() }),
                 changed: Condvar::new(),
@@ -193,9 +196,14 @@ impl Cuts {
     }
 
     /// Whether sources may read on after they took part in `cut`: not while the cut before is still being published, or what is staged
-    /// would grow without end when publishing is slow.
+    /// would grow without end when publishing is slow; and not when the job ends with it.
     pub fn may_resume(&self, cut: u64) -> bool {
-        self.published() + 1 >= cut
+        cut < self.shared.last.load(Ordering::Acquire) && self.published() + 1 >= cut
+    }
+
+    /// Says that the job ends with `cut`: sources read nothing after it.
+    pub fn end_with(&self, cut: u64) {
+        self.shared.last.store(cut, Ordering::Release);
     }
 
     /// The job's watermark as of the newest complete tick, as far as this process knows.
@@ -280,6 +288,8 @@ mod tests {
         assert!(!cuts.may_resume(2));
         cuts.set_published(1);
         assert!(cuts.may_resume(2));
+        cuts.end_with(2);
+        assert!(!cuts.may_resume(2));
     }
 
     #[test]

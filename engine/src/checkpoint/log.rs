@@ -73,7 +73,9 @@ impl History {
                 let record = match store.get(&path) {
                     Ok(bytes) => decode(&format!("{}/{path}", store.location()), &bytes),
                     // Deleted since it was listed, by the retention of a run that goes on.
-                    Err(CheckpointError::Storage { source: object_store::Error::NotFound { .. }, .. }) => {
+                    Err(CheckpointError::Storage {
+                        source: object_store::Error::NotFound { .. }, ..
+                    }) => {
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -92,6 +94,14 @@ impl History {
 
     fn last_place(&self) -> u64 {
         self.records.last().map_or(0, |(place, _)| *place)
+    }
+
+    // Whether the record behind `place` is a claim that goes on from checkpoint `number`. Only one that saw it there can be.
+    fn is_taken_up(&self, place: u64, number: u64) -> bool {
+        self.records.iter().any(|(at, record)| match record {
+            Ok(Record::Claim(claim)) => *at == place + 1 && claim.from == Some(number),
+            _ => false,
+        })
     }
 
     /// The newest claim.
@@ -200,13 +210,18 @@ impl Log {
         failpoint!("checkpoint::before_manifest");
         let written =
             self.store.create(&name(place), encode(&Record::Checkpoint(Box::new(manifest.clone()))))?;
+        self.confirm(place, manifest.number, written)
+    }
+
+    fn confirm(&mut self, place: u64, number: u64, written: bool) -> Result<(), CheckpointError> {
         let history = History::read(&self.store)?;
         if written && history.last_place() == place {
             self.last = place;
             failpoint!("checkpoint::after_manifest");
             return Ok(());
         }
-        if written {
+        // A run that came in between goes on from this manifest: then it stands, and is for that run to publish.
+        if written && !history.is_taken_up(place, number) {
             self.store.delete(&name(place))?;
         }
         let newer = history.claim().map_or(0, |claim| claim.generation);
@@ -219,6 +234,17 @@ impl Log {
     /// [`CheckpointError::Storage`].
     pub fn is_newest(&self) -> Result<bool, CheckpointError> {
         Ok(self.store.list(FOLDER)?.last().is_none_or(|last| format!("{FOLDER}/{last}") <= name(self.last)))
+    }
+
+    /// Forgets all records before this run's claim, whether they can be read or not: for a run that starts over.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Storage`].
+    pub fn forget_earlier(&self) -> Result<(), CheckpointError> {
+        let claim = name(self.last);
+        let all = self.store.list(FOLDER)?;
+        let earlier = all.iter().map(|record| format!("{FOLDER}/{record}")).filter(|record| *record < claim);
+        earlier.into_iter().try_for_each(|record| self.store.delete(&record))
     }
 
     /// For the thread that forgets old checkpoints.
@@ -284,7 +310,8 @@ fn encode(record: &Record) -> Vec<u8> {
 }
 
 fn decode(path: &str, bytes: &[u8]) -> Result<Record, CheckpointError> {
-    let damaged = |detail: &str| CheckpointError::Damaged { path: path.to_owned(), detail: detail.to_owned() };
+    let damaged =
+        |detail: &str| CheckpointError::Damaged { path: path.to_owned(), detail: detail.to_owned() };
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
     let (text, checksum) = text.rsplit_once("\nxxh3 ").ok_or_else(|| damaged("its checksum is missing"))?;
     let checksum = u64::from_str_radix(checksum.trim_end(), 16);
@@ -379,6 +406,36 @@ mod tests {
         let error = old.append(&manifest(2, 1)).unwrap_err();
         assert!(matches!(error, CheckpointError::Fenced { own: 1, newer: 3 }), "{error}");
         assert_eq!(numbers(&store), [(8, 2), (9, 3)]);
+    }
+
+    #[test]
+    fn a_manifest_that_a_newer_run_goes_on_from_stands() {
+        let (_folder, store) = store();
+        let mut old = claim(&store, None);
+        // The claim comes between the writing and the look whether it counts.
+        assert!(store.create(&name(2), encode(&Record::Checkpoint(Box::new(manifest(1, 1))))).unwrap());
+        claim(&store, None);
+        let error = old.confirm(2, 1, true).unwrap_err();
+        assert!(matches!(error, CheckpointError::Fenced { own: 1, newer: 2 }), "{error}");
+        assert_eq!(numbers(&store), [(1, 1)], "what the newer run has begun with is gone");
+    }
+
+    #[test]
+    fn who_starts_over_fences_off_older_runs_too() {
+        let (_folder, store) = store();
+        let mut old = claim(&store, None);
+        old.append(&manifest(1, 1)).unwrap();
+        old.append(&manifest(2, 1)).unwrap();
+        let (new, _) = Log::claim::<CheckpointError>(&store, |history| {
+            let generation = history.claim().map_or(0, |claim| claim.generation) + 1;
+            Ok(Claim { generation, from: None, at_ms: 0, by: "test".to_owned(), job: "again".to_owned() })
+        })
+        .unwrap();
+        new.forget_earlier().unwrap();
+        assert_eq!(store.list(FOLDER).unwrap(), ["0000000004.json"]);
+        let error = old.append(&manifest(3, 1)).unwrap_err();
+        assert!(matches!(error, CheckpointError::Fenced { own: 1, newer: 2 }), "{error}");
+        assert_eq!(numbers(&store), []);
     }
 
     #[test]

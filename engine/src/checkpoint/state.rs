@@ -41,8 +41,10 @@ pub fn write(
     let mut writer = StreamWriter::try_new(Vec::new(), first.schema_ref()).map_err(failed)?;
     part.batches.iter().try_for_each(|batch| writer.write(batch)).map_err(failed)?;
     let bytes = writer.into_inner().map_err(failed)?;
-    let path =
-        format!("{FOLDER}/{checkpoint:010}-{generation}/{}-{}-{}.arrow", part.step, part.worker, part.workers);
+    let path = format!(
+        "{FOLDER}/{checkpoint:010}-{generation}/{}-{}-{}.arrow",
+        part.step, part.worker, part.workers
+    );
     let file = StateFile {
         path: path.clone(),
         step: part.step.clone(),
@@ -169,7 +171,11 @@ mod tests {
     #[test]
     fn files_of_other_workers_go_when_all_their_shards_are_covered() {
         let mut files = vec![file(1, 0, 1, true), file(2, 0, 3, true), file(2, 1, 3, true)];
-        assert_eq!(paths(files.clone()), ["1-0-1", "2-0-3", "2-1-3"], "a third of the shards is in the first");
+        assert_eq!(
+            paths(files.clone()),
+            ["1-0-1", "2-0-3", "2-1-3"],
+            "a third of the shards is in the first"
+        );
         files.push(file(3, 2, 3, true));
         assert_eq!(paths(files), ["2-0-3", "2-1-3", "3-2-3"]);
     }

@@ -18,6 +18,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::ops::Range;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::handshake::{Channel, Difference, Handshake, Hello, Unheard, hear_hello, say_hello};
 use super::links::Links;
 use super::mesh::Mesh;
+use super::wire::is_silence;
 use super::{ClusterError, ProcessCluster, wire};
 
 /// How long something that connects may take to say who it is.
@@ -240,15 +242,47 @@ impl<'a> Meeting<'a> {
         for process in others.clone() {
             self.tell(process, &Answer::Welcome(welcome.clone()))?;
         }
+        self.hear_ready(others.clone())?;
+        others.into_iter().try_for_each(|process| self.tell(process, &Answer::Start))
+    }
+
+    // From all at once: one may know why another is silent.
+    fn hear_ready(&self, others: Range<usize>) -> Result<(), ClusterError> {
         let deadline = Instant::now() + self.cluster.start_limit + HEARSAY;
-        for process in others.clone() {
-            match self.hear(process, deadline)? {
-                Answer::Ready => {}
-                Answer::Refused { by, reason } => return Err(ClusterError::Refused { by, reason }),
-                Answer::Welcome(_) | Answer::Start => return Err(self.foreign(process)),
+        let mut waiting: Vec<usize> = others.collect();
+        while !waiting.is_empty() {
+            let late = Instant::now() >= deadline;
+            let speaking: Vec<usize>;
+            (speaking, waiting) = waiting.into_iter().partition(|process| late || self.speaks(*process));
+            for process in speaking {
+                match self.hear(process, deadline)? {
+                    Answer::Ready => {}
+                    Answer::Refused { by, reason } => return Err(ClusterError::Refused { by, reason }),
+                    Answer::Welcome(_) | Answer::Start => return Err(self.foreign(process)),
+                }
             }
         }
-        others.into_iter().try_for_each(|process| self.tell(process, &Answer::Start))
+        Ok(())
+    }
+
+    /// Whether the leader has found out that the job can't start, while this process gets to know the others.
+    fn hear_refusal(&self) -> Result<(), ClusterError> {
+        let welcomed = self.own.process != 0 && self.own.generation.is_some();
+        if !welcomed || !self.speaks(0) {
+            return Ok(());
+        }
+        match self.hear(0, Instant::now() + HEARSAY)? {
+            Answer::Refused { by, reason } => Err(ClusterError::Refused { by, reason }),
+            Answer::Welcome(_) | Answer::Ready | Answer::Start => Err(self.foreign(0)),
+        }
+    }
+
+    // Whether something can be read, an end included. Waits a moment.
+    fn speaks(&self, process: usize) -> bool {
+        self.link(process).is_ok_and(|link| {
+            let moment = link.set_read_timeout(Some(Duration::from_millis(1)));
+            moment.and_then(|()| link.peek(&mut [0])).map_or_else(|error| !is_silence(&error), |_| true)
+        })
     }
 
     fn follow(&mut self, listener: &TcpListener) -> Result<Welcome, ClusterError> {
@@ -271,7 +305,7 @@ impl<'a> Meeting<'a> {
     }
 
     /// Lets processes connect until all of `others` have.
-    fn accept(&mut self, listener: &TcpListener, others: std::ops::Range<usize>) -> Result<(), ClusterError> {
+    fn accept(&mut self, listener: &TcpListener, others: Range<usize>) -> Result<(), ClusterError> {
         listener.set_nonblocking(true).map_err(ClusterError::start)?;
         let deadline = Instant::now() + self.cluster.start_limit;
         let (sender, visits) = channel();
@@ -290,6 +324,7 @@ impl<'a> Meeting<'a> {
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
+            self.hear_refusal()?;
             if Instant::now() >= deadline {
                 return Err(self.missing(others));
             }
@@ -314,7 +349,7 @@ impl<'a> Meeting<'a> {
         });
     }
 
-    fn admit(&mut self, visit: Visit, others: &std::ops::Range<usize>) -> Result<(), ClusterError> {
+    fn admit(&mut self, visit: Visit, others: &Range<usize>) -> Result<(), ClusterError> {
         let (hello, socket) = match visit {
             Visit::Hello(hello, socket) => (hello, socket),
             Visit::Protocol(theirs, from) => return Err(protocol(from.to_string(), theirs)),
@@ -360,6 +395,7 @@ impl<'a> Meeting<'a> {
                 Err(Unheard::Protocol(theirs)) => return Err(protocol(self.address(process), theirs)),
                 Err(Unheard::Silent(error)) => {
                     if pauses.pause(deadline) {
+                        self.hear_refusal()?;
                         continue;
                     }
                     let detail = format!("{}, for {:?}", in_words(&error), self.cluster.start_limit);
@@ -432,7 +468,7 @@ impl<'a> Meeting<'a> {
         self.cluster.addresses[process].clone()
     }
 
-    fn missing(&self, others: std::ops::Range<usize>) -> ClusterError {
+    fn missing(&self, others: Range<usize>) -> ClusterError {
         let missing: Vec<String> = others
             .filter(|process| !self.sockets[*process].complete())
             .map(|process| format!("process {process} at {}", self.address(process)))
@@ -465,7 +501,7 @@ fn protocol(peer: String, theirs: u8) -> ClusterError {
 
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it does not answer".to_owned(),
+        _ if is_silence(error) => "it does not answer".to_owned(),
         io::ErrorKind::UnexpectedEof => "it hung up".to_owned(),
         _ => error.to_string(),
     }

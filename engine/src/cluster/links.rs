@@ -15,10 +15,12 @@ use crate::watermark::EventTime;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "message")]
 pub enum Message {
-    /// Leader: go to this epoch.
+    /// Leader: take part in a cut, with your sources' next tick.
     Cut {
-        /// The epoch that begins.
-        epoch: u64,
+        /// Its number.
+        cut: u64,
+        /// Whether the job ends with it.
+        last: bool,
     },
     /// To the leader: this process's part of a checkpoint is durable.
     Prepared(Prepared),

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::bootstrap::{Connected, Sockets, Welcome};
 use super::data::DataStream;
 use super::links::{Links, Message};
+use super::wire::is_silence;
 use super::{ClusterError, ProcessCluster, wire};
 
 /// How long a broken data connection waits for a link to say why.
@@ -131,10 +132,6 @@ impl Mesh {
 
 fn start(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), ClusterError> {
     std::thread::Builder::new().name(name).spawn(work).map(drop).map_err(ClusterError::start)
-}
-
-fn is_silence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 // Several in a lease: one that is late loses nothing.
@@ -276,8 +273,8 @@ impl Watch {
         if self.state().left || self.lost.set(process).is_err() {
             return;
         }
-        let reason = format!("process {process} ({}) is gone", self.peer(process).address);
-        tracing::info!("{reason}");
+        let reason = self.error().to_string();
+        tracing::info!(process, "a process is gone");
         for (other, peer) in self.peers() {
             // One that is being written to has stopped reading, or is about to hear it from another.
             if other != process

@@ -63,6 +63,11 @@ pub(super) fn read<T: DeserializeOwned>(mut from: impl Read, bytes_max: u32) -> 
     Ok(serde_json::from_slice(&bytes)?)
 }
 
+/// Whether nothing came in time.
+pub(super) fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

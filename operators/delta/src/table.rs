@@ -305,9 +305,9 @@ async fn make(config: &DeltaConfig, schema: &StructType) -> Result<DeltaTable, D
     let url =
         Url::from_directory_path(config.folder.canonicalize().unwrap_or_else(|_| config.folder.clone()))
             .map_err(|()| DeltaTableError::InvalidTableLocation(config.folder.display().to_string()))?;
-    // All readers read it. Version 2, which is usual, would have writers honour invariants of columns, and the library as it is
-    // built here can't.
-    let protocol = json!({"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["appendOnly"]});
+    // All readers read it and all writers write it. Writer version 2, which is usual, asks for invariants of columns to be honoured,
+    // and the library as it is built here can't.
+    let protocol = json!({"minReaderVersion": 1, "minWriterVersion": 1});
     CreateBuilder::new()
         .with_log_store(DeltaTableBuilder::from_url(url)?.build_storage()?)
         .with_table_name(&config.sink)

@@ -16,6 +16,7 @@
 //! | `plan.rs` | positions → offsets, for every split |
 //! | `reader.rs` | reading: order, ends, errors |
 //! | `batch.rs` | the only `unsafe` code: a partition's queue, and the messages taken from it |
+//! | `ends.rs` | where splits end now |
 //! | `context.rs` | what librdkafka says on the side: logs, errors, statistics |
 //! | `sink.rs` | the sink: staged rows → records, in one transaction a checkpoint |
 //! | `transaction.rs` | transactions that carry how far one is |
@@ -28,6 +29,7 @@ mod batch;
 pub mod broker;
 mod config;
 mod context;
+mod ends;
 mod error;
 mod partitioner;
 mod plan;
@@ -38,6 +40,7 @@ mod writer;
 
 pub use admin::{create_topic, delete_topic};
 pub use config::{KafkaConfig, Position, refused_property};
+pub use ends::EndOffsets;
 pub use error::KafkaError;
 pub use partitioner::partition_of;
 pub use plan::{KafkaPlan, PlannedSplit};

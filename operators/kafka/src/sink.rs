@@ -151,6 +151,7 @@ mod tests {
             assert!(message.starts_with("sink alerts: property") && message.contains(why), "{message}");
         }
         let unknown = config("batch.sizes", "1").check(Duration::from_secs(1)).unwrap_err().to_string();
+        assert!(unknown.starts_with("sink alerts: librdkafka knows no property"), "{unknown}");
         assert!(unknown.contains("did you mean \"batch.size\"?"), "{unknown}");
     }
 

@@ -92,7 +92,13 @@ impl TransactionalConfig {
     fn producer(&self) -> Result<KafkaWriter, KafkaError> {
         let timeout_ms = TRANSACTION_TIMEOUT.as_millis().to_string();
         let defaults = [("transactional.id", self.id.clone()), ("transaction.timeout.ms", timeout_ms)];
-        KafkaWriter::with_defaults(&self.brokers, &defaults, &self.properties)
+        let writer = KafkaWriter::with_defaults(&self.brokers, &defaults, &self.properties);
+        writer.map_err(|error| match error {
+            KafkaError::Property { detail, hint } => {
+                KafkaError::Property { detail: format!("{}: {detail}", self.name), hint }
+            }
+            other => other,
+        })
     }
 
     // What reads the progress. By default it reads only what is committed, which for a group's offsets means that it waits until

@@ -147,7 +147,8 @@ impl ArchivePlan {
             for part in parts.iter_mut() {
                 let file = &self.files[part.file];
                 let before = |group: &usize| file.last_offset(*group).is_some_and(|last| last < start);
-                let skipped: u64 = part.groups.iter().filter(|group| before(group)).map(|g| file.rows(*g)).sum();
+                let skipped: u64 =
+                    part.groups.iter().filter(|group| before(group)).map(|g| file.rows(*g)).sum();
                 // Of a file of several partitions nobody knows how many rows of a group are whose.
                 if !part.mixed {
                     part.groups.retain(|group| !before(group));

@@ -30,8 +30,7 @@ pub(super) struct SplitState {
 impl SplitState {
     /// Where a checkpoint left the split, or at its start.
     pub(super) fn new(info: &SplitInfo, positions: &[SplitPosition]) -> Self {
-        let position =
-            positions.iter().find(|at| at.topic == *info.topic && at.partition == info.partition);
+        let position = positions.iter().find(|at| at.topic == *info.topic && at.partition == info.partition);
         SplitState {
             number: info.number,
             next: position.map_or(info.start, |at| at.next),

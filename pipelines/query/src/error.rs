@@ -19,6 +19,9 @@ pub enum QueryError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A Delta table can't be read.
+    #[error(transparent)]
+    Delta(#[from] thalweg_delta::DeltaError),
     /// The query names a table that is not there.
     #[error("{}", unknown_table(name, folder, tables, *empty))]
     UnknownTable {

@@ -7,7 +7,8 @@
 //!   <sink>/…/part-….parquet                           the folder itself, by its own name
 //! ```
 //!
-//! A sink is told from a pipeline by its files: they lie in it, or in hive folders (`column=value`) below it.
+//! A sink is told from a pipeline by its files: they lie in it, or in hive folders (`column=value`) below it. A folder with a log of
+//! Delta Lake's in it is a Delta table, and the log says what its files are.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -22,13 +23,15 @@ pub(crate) enum FileKind {
     Parquet,
     /// Lines of JSON, `*.jsonl`.
     JsonLines,
+    /// A Delta table's Parquet files: those that its log names.
+    Delta,
 }
 
 impl FileKind {
     /// The end of the files' names. What a sink still writes ends otherwise (`.part-….parquet.inprogress`).
     pub(crate) fn suffix(self) -> &'static str {
         match self {
-            FileKind::Parquet => ".parquet",
+            FileKind::Parquet | FileKind::Delta => ".parquet",
             FileKind::JsonLines => ".jsonl",
         }
     }
@@ -118,7 +121,7 @@ pub(crate) fn discover(root: &Path) -> Result<Found, QueryError> {
         return Err(QueryError::NoFolder(root.to_owned()));
     }
     let mut found = Found::default();
-    if let Some(kind) = files_in(root, Depth::HiveFolders)? {
+    if let Some(kind) = kind_of(root, Depth::HiveFolders)? {
         // `.` and `..` have names of their own.
         let resolved =
             root.canonicalize().map_err(|source| QueryError::Folder { path: root.to_owned(), source })?;
@@ -129,7 +132,7 @@ pub(crate) fn discover(root: &Path) -> Result<Found, QueryError> {
         return Ok(found);
     }
     for (name, path) in sub_folders(root)? {
-        if let Some(kind) = files_in(&path, Depth::HiveFolders)? {
+        if let Some(kind) = kind_of(&path, Depth::HiveFolders)? {
             found.tables.push(TableFolder { output: None, name, path, kind });
             continue;
         }
@@ -138,7 +141,7 @@ pub(crate) fn discover(root: &Path) -> Result<Found, QueryError> {
             found.empty.push((None, name.clone()));
         }
         for (sink, path) in sinks {
-            match files_in(&path, Depth::All)? {
+            match kind_of(&path, Depth::All)? {
                 Some(kind) => {
                     found.tables.push(TableFolder { output: Some(name.clone()), name: sink, path, kind })
                 }
@@ -153,6 +156,11 @@ pub(crate) fn discover(root: &Path) -> Result<Found, QueryError> {
 enum Depth {
     HiveFolders,
     All,
+}
+
+// What a folder is a table of; `None`: it is none.
+fn kind_of(folder: &Path, depth: Depth) -> Result<Option<FileKind>, QueryError> {
+    if thalweg_delta::is_table(folder) { Ok(Some(FileKind::Delta)) } else { files_in(folder, depth) }
 }
 
 // Which files lie in or below a folder. Stops at the first Parquet file; Parquet wins over JSON lines.
@@ -171,20 +179,24 @@ fn files_in(folder: &Path, depth: Depth) -> Result<Option<FileKind>, QueryError>
     }
     for folder in folders {
         match files_in(&folder, depth)? {
-            Some(FileKind::Parquet) => return Ok(Some(FileKind::Parquet)),
             Some(FileKind::JsonLines) => found = Some(FileKind::JsonLines),
+            Some(kind) => return Ok(Some(kind)),
             None => {}
         }
     }
     Ok(found)
 }
 
-/// Number of files and their bytes, of one kind, in and below `folder`.
+/// Number of files and their bytes, of one kind, in and below `folder`. Blocks.
 ///
 /// # Errors
-/// A folder can't be read.
+/// A folder can't be read, or a Delta table's log can't.
 pub(crate) fn size_of(folder: &Path, kind: FileKind) -> Result<(u64, u64), QueryError> {
     let mut sum = (0, 0);
+    if kind == FileKind::Delta {
+        let files = thalweg_delta::active_files(folder)?.files;
+        return Ok((files.len() as u64, files.iter().map(|file| file.bytes).sum()));
+    }
     for (name, path, metadata) in entries(folder)? {
         if metadata.is_dir() {
             let (files, bytes) = size_of(&path, kind)?;
@@ -259,6 +271,8 @@ mod tests {
         let several = ["a/alerts/d=1/part.parquet", "b/alerts/part.parquet", "b/_late/x/part.parquet"];
         assert_eq!(names(&several), ["a.alerts", "b._late", "b.alerts"]);
         assert_eq!(names(&["tool-calls/part-00000-00000000000000000000.parquet"]), ["\"tool-calls\""]);
+        let delta = ["alerts/_delta_log/0.json", "alerts/d=1/part-0.parquet", "b/empty/_delta_log/0.json"];
+        assert_eq!(names(&delta), ["alerts", "b.empty"]);
         let unfinished =
             ["alerts/.part-0.parquet.inprogress", "b/part-0.parquet.inprogress", ".hidden/x.parquet"];
         assert_eq!(names(&unfinished), [""; 0]);

@@ -5,6 +5,8 @@
 //!                └─▶ without those whose folders can't match the filter ─▶ scan in as many parts as there are cores
 //! ```
 //!
+//! Of a Delta table the log says which files, which columns and which values of partition columns there are.
+//!
 //! DataFusion's own listing table comes close, but knows no null in a hive folder, takes partition columns for
 //! strings unless told, ignores files that lie outside the partitions, and remembers a listing while a job adds files.
 
@@ -30,7 +32,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::object_store::path::Path;
-use datafusion::object_store::{ObjectMeta, ObjectStore};
+use datafusion::object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -67,6 +69,9 @@ impl FolderTable {
     /// The folder or a file in it can't be read, or the files' columns don't go together.
     pub(crate) async fn open(state: &dyn Session, folder: &TableFolder) -> Result<FolderTable> {
         let store = state.runtime_env().object_store(ObjectStoreUrl::local_filesystem())?;
+        if folder.kind == FileKind::Delta {
+            return FolderTable::open_delta(store, folder).await;
+        }
         let failed = |source| QueryError::Folder { path: folder.path.clone(), source };
         let absolute = folder.path.canonicalize().map_err(|source| external(failed(source)))?;
         let prefix = Path::from_absolute_path(absolute)?;
@@ -77,7 +82,7 @@ impl FolderTable {
             .await?;
         metas.sort_by(|a, b| a.location.cmp(&b.location));
         let format: Arc<dyn FileFormat> = match folder.kind {
-            FileKind::Parquet => Arc::new(ParquetFormat::default()),
+            FileKind::Parquet | FileKind::Delta => Arc::new(ParquetFormat::default()),
             FileKind::JsonLines => Arc::new(JsonFormat::default()),
         };
         let file_schema = format.infer_schema(state, &store, &metas).await?;
@@ -96,9 +101,47 @@ impl FolderTable {
                 Ok(TableFile { meta, values: values.collect::<Result<_>>()? })
             })
             .collect::<Result<_>>()?;
+        Ok(FolderTable::new(format, store, files, file_schema, partition_columns))
+    }
+
+    async fn open_delta(store: Arc<dyn ObjectStore>, folder: &TableFolder) -> Result<FolderTable> {
+        let path = folder.path.clone();
+        let table = tokio::task::spawn_blocking(move || thalweg_delta::active_files(&path))
+            .await
+            .map_err(|error| DataFusionError::External(error.into()))?
+            .map_err(|error| external(error.into()))?;
+        let field = |name: &String| table.columns.field_with_name(name).map(|field| Arc::new(field.clone()));
+        let partition_columns: Vec<FieldRef> =
+            table.partition_by.iter().map(field).collect::<Result<_, _>>()?;
+        let files = table.files.into_iter().map(|file| {
+            let (store, columns) = (&store, &partition_columns);
+            async move {
+                let gone = |source| external(QueryError::Folder { path: file.path.clone(), source });
+                let location = Path::from_absolute_path(file.path.canonicalize().map_err(gone)?)?;
+                let values = columns.iter().zip(&file.partition);
+                let values = values.map(|(field, text)| partition::value(text.as_deref(), field.data_type()));
+                let values = values.collect::<Result<_>>()?;
+                Ok::<_, DataFusionError>(TableFile { meta: store.head(&location).await?, values })
+            }
+            .boxed()
+        });
+        let files: Vec<TableFile> =
+            futures::stream::iter(files).buffered(FOOTERS_AT_ONCE).try_collect().await?;
+        let own = table.columns.fields().iter().filter(|field| !table.partition_by.contains(field.name()));
+        let file_schema = Arc::new(Schema::new(own.cloned().collect::<Vec<_>>()));
+        Ok(FolderTable::new(Arc::new(ParquetFormat::default()), store, files, file_schema, partition_columns))
+    }
+
+    fn new(
+        format: Arc<dyn FileFormat>,
+        store: Arc<dyn ObjectStore>,
+        files: Vec<TableFile>,
+        file_schema: SchemaRef,
+        partition_columns: Vec<FieldRef>,
+    ) -> Self {
         let fields = file_schema.fields().iter().chain(&partition_columns).cloned().collect::<Vec<_>>();
         let schema = Arc::new(Schema::new(fields));
-        Ok(FolderTable { format, store, files, file_schema, partition_columns, schema })
+        FolderTable { format, store, files, file_schema, partition_columns, schema }
     }
 
     // The files whose partition values satisfy all of `filters`.

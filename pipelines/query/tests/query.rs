@@ -6,12 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, Date32Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::datatypes::Int64Type;
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
+use thalweg_delta::{DeltaConfig, DeltaPublisher, DeltaSink};
+use thalweg_operators::sink::parquet::ParquetConfig;
+use thalweg_operators::sink::staging::Staging;
+use thalweg_operators::sink::{Publisher, Sink};
 use thalweg_query::{Format, QueryError, Session, write};
 
 fn put(folder: &TempDir, file: &str, columns: &[(&str, ArrayRef)]) {
@@ -334,4 +338,74 @@ fn a_deeply_nested_query_does_not_overflow_a_small_stack() {
     };
     let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(ask).unwrap();
     assert_eq!(thread.join().unwrap(), 1);
+}
+
+#[test]
+fn a_delta_tables_rows_are_those_that_its_log_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let days: ArrayRef = Arc::new(Date32Array::from(vec![Some(20_468), Some(20_469), None, Some(20_468)]));
+    let at = TimestampMicrosecondArray::from(vec![1_768_435_200_000_001, 2, 3, 4]).with_timezone("+00:00");
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("n", numbers(&[1, 2, 4, 8]), true),
+        ("window_date", days, true),
+        ("at", Arc::new(at) as ArrayRef, true),
+        ("mass", Arc::new(UInt64Array::from(vec![u64::MAX, 1, 2, 3])) as ArrayRef, true),
+    ])
+    .unwrap();
+    let staging = Staging { generation: 1, worker: 0, in_place: true };
+    let config = ParquetConfig {
+        partition_by: vec!["window_date".to_owned()],
+        ..ParquetConfig::new("calls", folder.path().join("calls"), staging)
+    };
+    let mut publisher = DeltaPublisher::new(DeltaConfig {
+        sink: "calls".to_owned(),
+        folder: folder.path().join("calls"),
+        columns: batch.schema(),
+        partition_by: config.partition_by.clone(),
+        application: "job/calls".to_owned(),
+        generation: 1,
+    })
+    .unwrap();
+    publisher.sweep(0).unwrap();
+    let session = Session::open(folder.path()).unwrap();
+    check(&session, "select count(*), sum(n) from calls", &["0,"]);
+    let mut sink = DeltaSink::new(config, &batch.schema(), 0, Arc::default()).unwrap();
+    sink.write(batch.clone()).unwrap();
+    publisher.publish(1, &sink.stage(1).unwrap()).unwrap();
+    // Staged, in their places, and not published.
+    sink.write(batch.slice(0, 2)).unwrap();
+    let staged = sink.stage(2).unwrap();
+    assert!(staged.iter().all(|file| folder.path().join("calls").join(&file.target).exists()));
+    check(&session, "select count(*), sum(n) from calls", &["4,15"]);
+    check(
+        &session,
+        "select window_date, sum(n) from calls group by 1 order by 1 nulls last",
+        &["2026-01-15,9", "2026-01-16,2", ",4"],
+    );
+    check(&session, "select sum(n) from calls where window_date >= date '2026-01-16'", &["2"]);
+    check(&session, "select sum(n) from calls where window_date is null", &["4"]);
+    check(
+        &session,
+        "select max(mass), count(*), min(at), max(at) from calls where mass > 1",
+        &["18446744073709551615,3,1970-01-01T00:00:00.000003Z,2026-01-15T00:00:00.000001Z"],
+    );
+    check(
+        &session,
+        "select max(at), min(n), count(window_date) from calls",
+        &["2026-01-15T00:00:00.000001Z,1,3"],
+    );
+    let columns: Vec<String> =
+        session.columns("calls").unwrap().iter().map(|c| format!("{} {}", c.name, c.data_type)).collect();
+    let expected = ["n bigint", "at timestamp with time zone", "mass decimal(20, 0)", "window_date date"];
+    assert_eq!(columns, expected);
+    let tables = session.tables().unwrap();
+    assert_eq!((tables.len(), tables[0].files), (1, 3));
+    publisher.publish(2, &staged).unwrap();
+    check(&session, "select count(*), sum(n) from calls", &["6,18"]);
+    // The table's own folder, and a run that goes back.
+    publisher.sweep(1).unwrap();
+    let own = Session::open(&folder.path().join("calls")).unwrap();
+    check(&own, "select count(*), sum(n) from calls", &["4,15"]);
+    fs::write(folder.path().join("calls/_delta_log/00000000000000000004.json"), "{").unwrap();
+    assert!(error(&session, "select 1 from calls").contains("can't open the Delta table"));
 }

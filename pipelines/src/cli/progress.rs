@@ -1,6 +1,7 @@
-//! How far a job is, while it runs: a bar on a terminal, a line every few seconds elsewhere; and what holds its watermark back.
+//! How far a job is, while it runs: a bar on a terminal, a line every few seconds elsewhere; what it waits for, and what holds its
+//! watermark back.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,8 +11,10 @@ use thalweg_engine::watermark::{BEGINNING, END, EventTime};
 use thalweg_operators::source::{SourceCounters, SplitInfo};
 use thalweg_schemas::time::format_rfc3339;
 
+use super::logging::{self, NOTICE};
 use super::table;
 use crate::run::Status;
+use crate::run::holdup::{HoldUps, WORTH_A_WORD};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -53,16 +56,18 @@ struct View {
     started: Instant,
     line_at: Instant,
     line_read: u64,
+    holdups: HoldUps,
     standstill: Standstill,
 }
 
 impl View {
     fn new(name: &str, status: Status) -> Self {
         let ahead: Option<u64> = status.sources.iter().map(|source| source.records_ahead()).sum();
-        let bar = std::io::stderr().is_terminal().then(|| bar(name, ahead));
+        let bar = (std::io::stderr().is_terminal() && !logging::is_json()).then(|| bar(name, ahead));
         let now = Instant::now();
         View {
             name: name.to_owned(),
+            holdups: HoldUps::new(status.clone(), WORTH_A_WORD),
             status,
             bar,
             started: now,
@@ -77,30 +82,55 @@ impl View {
             |of: fn(&SourceCounters) -> u64| self.status.sources.iter().map(|source| of(source)).sum::<u64>();
         let (read, late, rejected) =
             (sum(SourceCounters::read), sum(SourceCounters::late), sum(SourceCounters::rejected));
+        let held = self.holdups.look();
+        let held = held.map(|(what, time)| format!("{what} ({:.0} s)", time.as_secs_f64()));
         match &self.bar {
             Some(bar) => {
                 bar.set_position(read);
-                bar.set_message(format!("late {}, rejected {}", table::count(late), table::count(rejected)));
+                let waits = waits_for(held.as_deref());
+                bar.set_message(format!(
+                    "late {}, rejected {}{waits}",
+                    table::count(late),
+                    table::count(rejected)
+                ));
             }
             None if self.line_at.elapsed() >= LINE_EVERY => {
                 let rate = (read - self.line_read) as f64 / self.line_at.elapsed().as_secs_f64();
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "{}: {:.0} s, read {}{}, {} rows/s, late {}, rejected {}, watermark {}",
-                    self.name,
-                    self.started.elapsed().as_secs_f64(),
-                    table::count(read),
-                    self.percent(read),
-                    table::count(rate as u64),
-                    table::count(late),
-                    table::count(rejected),
-                    shown(self.standstill.watermark),
-                );
+                self.line(read, late, rejected, rate as u64, held.as_deref());
                 (self.line_at, self.line_read) = (Instant::now(), read);
             }
             None => {}
         }
         self.watch_watermark();
+    }
+
+    fn line(&self, read: u64, late: u64, rejected: u64, rate: u64, held: Option<&str>) {
+        let (seconds, watermark) = (self.started.elapsed().as_secs_f64(), shown(self.standstill.watermark));
+        if logging::is_json() {
+            tracing::info!(
+                target: NOTICE,
+                pipeline = self.name,
+                seconds,
+                read,
+                rows_per_second = rate,
+                late,
+                rejected,
+                watermark,
+                waits_for = held,
+                "progress"
+            );
+            return;
+        }
+        logging::notice(format_args!(
+            "{}: {seconds:.0} s, read {}{}, {} rows/s, late {}, rejected {}, watermark {watermark}{}",
+            self.name,
+            table::count(read),
+            self.percent(read),
+            table::count(rate),
+            table::count(late),
+            table::count(rejected),
+            waits_for(held),
+        ));
     }
 
     fn percent(&self, read: u64) -> String {
@@ -112,7 +142,8 @@ impl View {
 
     fn watch_watermark(&mut self) {
         let splits = self.status.sources.iter().flat_map(|source| {
-            source.splits().iter().map(|gauge| Held {
+            // One that is idle holds back nothing.
+            source.splits().iter().filter(|gauge| !gauge.idle()).map(|gauge| Held {
                 source: &source.name,
                 split: &gauge.split,
                 watermark: gauge.watermark(),
@@ -181,6 +212,10 @@ impl Standstill {
         self.told = now;
         Some(now.duration_since(self.since))
     }
+}
+
+fn waits_for(held: Option<&str>) -> String {
+    held.map_or_else(String::new, |held| format!(", waits for {held}"))
 }
 
 fn shown(watermark: EventTime) -> String {

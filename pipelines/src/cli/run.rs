@@ -12,9 +12,10 @@ use thalweg_engine::cluster::{Cluster, ProcessCluster};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_schemas::time::format_rfc3339;
 
-use super::validate::Format;
 use super::supervise::{self, FENCED, SuperviseOptions};
-use super::{load, progress, table};
+use super::validate::Format;
+use super::{load, logging, progress, table};
+use crate::metrics::Metrics;
 use crate::plan::SinkKind;
 use crate::run::{self, CHECKPOINTS, GoOn, RunError, RunOptions, Summary};
 
@@ -66,6 +67,10 @@ pub(super) struct RunArgs {
     /// Read archives instead of Kafka: a folder with a folder for each topic.
     #[arg(long, value_name = "DIR")]
     archives: Option<PathBuf>,
+    /// Serve the job's numbers for Prometheus at http://ADDR/metrics, and its state at /health; port 0 takes any that is free, and the
+    /// log says which. Each of several processes takes the port that comes its number after.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<String>,
     /// How to print the closing summary: text for people, json for scripts.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -92,11 +97,15 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         ..RunOptions::new(workers, &output)
     };
     if args.fresh && !may_throw_away(&output)? {
-        writeln!(std::io::stderr(), "nothing was changed")?;
+        logging::notice(format_args!("nothing was changed"));
         return Ok(ExitCode::FAILURE);
     }
     let control = Control::new();
     if let Some(processes) = args.processes {
+        // All that can be seen to be wrong is said once, before any starts.
+        for process in 0..processes {
+            args.metrics.as_deref().map(|address| Metrics::bind(address, process)).transpose()?;
+        }
         if options.go_on != GoOn::Newest {
             // Once, and not at every start.
             drop(run::prepare(&plan, &options, &control)?);
@@ -111,9 +120,11 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         let control = control.clone();
         move || control.stop()
     });
+    let metrics =
+        args.metrics.as_deref().map(|at| Metrics::bind(at, args.process.unwrap_or(0))).transpose()?;
     let job = match run::prepare(&plan, &options, &control) {
         Err(finished @ RunError::Finished { .. }) => {
-            writeln!(std::io::stderr(), "{finished}")?;
+            logging::notice(format_args!("{finished}"));
             return Ok(ExitCode::SUCCESS);
         }
         job => job?,
@@ -121,30 +132,43 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(base) = job.goes_on_from() {
         let read: u64 = base.sources.iter().map(|source| source.total.read).sum();
         let (number, read) = (base.number, table::count(read));
-        writeln!(std::io::stderr(), "{}: goes on from checkpoint {number}, after {read} rows", plan.name)?;
+        logging::notice(format_args!("{}: goes on from checkpoint {number}, after {read} rows", plan.name));
     }
     for (step, aggregate, since) in job.newer_aggregates() {
         let since = format_rfc3339(since);
-        writeln!(
-            std::io::stderr(),
+        logging::notice(format_args!(
             "{}: step {step}: {aggregate} is new: it is null for windows that begin before {since}",
             plan.name
-        )?;
+        ));
     }
+    let serving = match metrics {
+        Some(metrics) => {
+            let address = metrics.address();
+            let serving = metrics.serve(&plan, job.status())?;
+            logging::notice(format_args!("{}: metrics are at http://{address}/metrics", plan.name));
+            Some(serving)
+        }
+        None => None,
+    };
     let watch = progress::Watch::start(&plan.name, job.status());
     let summary = job.run();
     watch.stop();
+    drop(serving);
     let summary = match summary {
         Err(RunError::Failed(error)) if is_fenced(&error) => {
-            writeln!(std::io::stderr(), "error: {error}")?;
+            logging::error(format_args!("{error}"));
             return Ok(ExitCode::from(FENCED));
         }
         summary => summary?,
     };
+    let to_stdout = plan.sinks.iter().any(|sink| sink.kind == SinkKind::Stdout);
     match args.format {
         Format::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&summary)?)?,
         // Standard output is the rows' where a sink writes there.
-        Format::Text if plan.sinks.iter().any(|sink| sink.kind == SinkKind::Stdout) => {
+        Format::Text if to_stdout && logging::is_json() => {
+            logging::notice(format_args!("{}", serde_json::to_string(&summary)?));
+        }
+        Format::Text if to_stdout => {
             print(&mut std::io::stderr().lock(), &plan.name, &summary, &output)?;
         }
         Format::Text => print(&mut std::io::stdout().lock(), &plan.name, &summary, &output)?,
@@ -163,18 +187,16 @@ pub(super) fn stop_on_signal(control: Control, grace: Duration) -> Result<()> {
         if control.stop_asked() {
             std::process::exit(130);
         }
-        let _ = writeln!(
-            std::io::stderr(),
+        logging::notice(format_args!(
             "stopping: making a last checkpoint; press Ctrl-C again to stop at once (nothing is lost)"
-        );
+        ));
         control.stop();
         std::thread::spawn(move || {
             std::thread::sleep(grace);
-            let _ = writeln!(
-                std::io::stderr(),
-                "error: the last checkpoint was not made within {} s; the job goes on from the one before when it is run again",
+            logging::error(format_args!(
+                "the last checkpoint was not made within {} s; the job goes on from the one before when it is run again",
                 grace.as_secs()
-            );
+            ));
             std::process::exit(1);
         });
     })?;

@@ -83,11 +83,7 @@ fn staging(job: &JobContext, worker: usize) -> Staging {
 ///
 /// # Errors
 /// A sink whose other side can't be reached, or is not as it must be.
-pub(crate) fn publishers(
-    plan: &Plan,
-    output: &Path,
-    job: &str,
-) -> Result<Vec<Box<dyn Publisher>>, RunError> {
+pub(crate) fn publishers(plan: &Plan, output: &Path, job: &str) -> Result<Vec<Box<dyn Publisher>>, RunError> {
     let mut all: Vec<Box<dyn Publisher>> = Vec::new();
     for sink in &plan.sinks {
         let folder = output.join(&sink.name);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thalweg_engine::checkpoint::SplitPosition;
 use thalweg_engine::tick::TickLimits;
-use thalweg_kafka::{KafkaConfig, KafkaPlan, PlannedSplit, Position};
+use thalweg_kafka::{EndOffsets, KafkaConfig, KafkaPlan, PlannedSplit, Position};
 use thalweg_operators::source::archive::{ArchiveConfig, ArchivePlan};
 use thalweg_operators::source::{
     EventTimeConfig, MetadataColumn, ReadProgress, ReadRequest, Record, SourceConfig, SourceCounters,
@@ -171,6 +171,12 @@ pub(crate) fn ends_now(planned: &PlannedSource) -> Option<Vec<(String, i32, i64)
     (config.start, config.end) = (Position::Latest, None);
     let plan = config.resolve(ASK_TIMEOUT).ok()?;
     Some(plan.splits().iter().map(|split| (split.topic.to_string(), split.partition, split.start)).collect())
+}
+
+/// A client that asks, again and again, where the splits of a source end. `None`: it is no Kafka source, or can't be asked.
+pub(crate) fn end_offsets(planned: &PlannedSource) -> Option<EndOffsets> {
+    let Connector::Kafka(kafka) = &planned.connector else { return None };
+    EndOffsets::new(&kafka_config(&planned.name, kafka, false)).ok()
 }
 
 fn kafka_config(source: &str, kafka: &KafkaConnector, headers: bool) -> KafkaConfig {

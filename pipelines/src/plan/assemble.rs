@@ -15,8 +15,8 @@ use thalweg_schemas::Format;
 use super::check::{CheckedExpr, CheckedKind, CheckedSink, CheckedStep, CheckedWindow, Checker};
 use super::messages::Finding;
 use super::model::{
-    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Predicate,
-    StepKind, StreamId,
+    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow,
+    Predicate, StepKind, StreamId,
 };
 use crate::spec::Spec;
 

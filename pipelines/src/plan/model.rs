@@ -205,7 +205,8 @@ pub struct PlannedWindow {
 impl PlannedWindow {
     /// An aggregate in words that no other one of the step has, and that stay the same as long as it does.
     pub fn label(&self, call: &AggregateCall) -> String {
-        let input = |at: &usize| format!("{} as {}", self.inputs[*at].sql, type_name(&self.inputs[*at].data_type));
+        let input =
+            |at: &usize| format!("{} as {}", self.inputs[*at].sql, type_name(&self.inputs[*at].data_type));
         let arguments: Vec<String> = call.arguments.iter().map(input).collect();
         let filter = call.filter.map_or(String::new(), |at| format!(" where {}", self.inputs[at].sql));
         format!("{:?} of ({}){filter}", call.aggregate.function(), arguments.join(", "))

@@ -85,7 +85,11 @@ impl Checker<'_> {
                 let finding = match find(name, columns) {
                     Ok((index, column)) if makes_a_key(column.data_type()) => return Some(index),
                     Ok((_, column)) => super::messages::Finding::new(
-                        format!("{} is of type {}, which makes no key", name.value, type_name(column.data_type())),
+                        format!(
+                            "{} is of type {}, which makes no key",
+                            name.value,
+                            type_name(column.data_type())
+                        ),
                         "take a text, a whole number, a decimal, a date, a timestamp, or true and false",
                     ),
                     Err(finding) => finding,
@@ -101,7 +105,8 @@ impl Checker<'_> {
                 self.problem(name.at, &path, message, Some("leave it out".to_owned()));
             }
         }
-        let properties = kafka.properties.iter().map(|(name, value)| (name.value.clone(), value.value.clone()));
+        let properties =
+            kafka.properties.iter().map(|(name, value)| (name.value.clone(), value.value.clone()));
         SinkKind::Kafka {
             brokers: kafka.brokers.value.clone(),
             topic: kafka.topic.value.clone(),

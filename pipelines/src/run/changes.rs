@@ -55,7 +55,12 @@ fn describe_source(source: &PlannedSource) -> Value {
         .iter()
         .map(|field| {
             let required = if field.required { " required" } else { "" };
-            format!("{} {}{required} from {}", field.name, type_name(field.arrow().data_type()), field.path.join("."))
+            format!(
+                "{} {}{required} from {}",
+                field.name,
+                type_name(field.arrow().data_type()),
+                field.path.join(".")
+            )
         })
         .collect();
     let time = &source.event_time;
@@ -96,8 +101,7 @@ fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
             description["by"] = keys.join(", ").into();
             description["aggregates"] = aggregates.into();
             description["output"] = output.into();
-            description["having"] =
-                window.having.as_ref().map_or("", |having| having.sql.as_str()).into();
+            description["having"] = window.having.as_ref().map_or("", |having| having.sql.as_str()).into();
         }
     }
     description
@@ -119,7 +123,8 @@ pub(super) fn newer(base: &Manifest, description: &mut Value) -> Since {
         let own: Vec<String> = strings(&step["aggregates"]).map(str::to_owned).collect();
         let mut noted = Map::new();
         for label in own {
-            let from = if known.contains(&label.as_str()) { was["since"][&label].as_i64() } else { Some(seen + 1) };
+            let from =
+                if known.contains(&label.as_str()) { was["since"][&label].as_i64() } else { Some(seen + 1) };
             if let Some(from) = from {
                 noted.insert(label.clone(), from.into());
                 since.insert((name.clone(), label), from);

@@ -74,7 +74,11 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
             let mut recovered = lead(plan, options)?;
             let agreed = Agreed {
                 positions: recovered.sources.iter().map(|source| source.positions.to_vec()).collect(),
-                since: recovered.since.iter().map(|((step, label), at)| (step.clone(), label.clone(), *at)).collect(),
+                since: recovered
+                    .since
+                    .iter()
+                    .map(|((step, label), at)| (step.clone(), label.clone(), *at))
+                    .collect(),
             };
             let welcome = Welcome {
                 generation: recovered.generation,
@@ -139,25 +143,29 @@ fn follow(plan: &Plan, options: &RunOptions, cluster: &ProcessCluster) -> Result
 fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     let failed = |source| RunError::Output { folder: options.output.display().to_string(), source };
     std::fs::create_dir_all(&options.output).map_err(failed)?;
-    if options.go_on == GoOn::Fresh {
-        throw_away(plan, options)?;
-    }
+    let fresh = options.go_on == GoOn::Fresh;
     let store = open_store(plan, &options.output)?;
     let mut description = changes::describe(plan, options.archives.is_some());
     let job = new_job_name(plan);
     let mut base = None;
     let (log, history) = Log::claim::<RunError>(&store, |history| {
-        base = choose(plan, options, history, &description)?;
+        base = if fresh { None } else { choose(plan, options, history, &description)? };
+        let same_job = history.claim().filter(|_| !fresh);
         Ok(Claim {
             generation: history.claim().map_or(0, |claim| claim.generation) + 1,
             from: base.as_ref().map(|base: &Manifest| base.number),
             at_ms: now_ms(),
             by: who(),
-            job: history.claim().map_or_else(|| job.clone(), |claim| claim.job.clone()),
+            job: same_job.map_or_else(|| job.clone(), |claim| claim.job.clone()),
         })
     })?;
     if let Some(before) = history.claim() {
         tracing::info!(generation = log.own().generation, before = before.by, "the job is taken over");
+    }
+    if fresh || (base.is_none() && !history.is_empty()) {
+        // Now that older runs are fenced off. Without a checkpoint all that is there was to be thrown away before, or never counted.
+        throw_away(plan, options, &store)?;
+        log.forget_earlier()?;
     }
     let since = base.as_ref().map_or_else(Since::new, |base| changes::newer(base, &mut description));
     let from = base.as_ref().map_or(0, |base| base.number);
@@ -167,8 +175,13 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
         publish(&mut publishers, base, &CheckpointCounters::default()).map_err(wrong)?;
     }
     publishers.iter_mut().try_for_each(|publisher| publisher.sweep(from)).map_err(wrong)?;
+    if let Some(base) = base.as_ref().filter(|base| base.finished && options.go_on == GoOn::Newest) {
+        // Its run may have been killed before all of it was published, so this is known only now.
+        log.retention().forget_old(plan.checkpoint.keep)?;
+        return Err(RunError::Finished { pipeline: plan.name.clone(), checkpoint: base.number });
+    }
     // Those of checkpoints that could still be gone back to are kept.
-    let kept = history.checkpoints();
+    let kept = if base.is_some() { history.checkpoints() } else { Vec::new() };
     state::sweep(&store, &kept)?;
     let memory = MemoryShares::new(plan, options.cluster.own_workers());
     let sources = plan
@@ -189,7 +202,16 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
         publishers,
         workers: options.cluster.workers(),
     };
-    Ok(Recovered { store, base, generation, leader: Some(leader), links: Links::none(), mesh: None, since, sources })
+    Ok(Recovered {
+        store,
+        base,
+        generation,
+        leader: Some(leader),
+        links: Links::none(),
+        mesh: None,
+        since,
+        sources,
+    })
 }
 
 fn positions<'a>(base: Option<&'a Manifest>, source: &str) -> &'a [SplitPosition] {
@@ -221,9 +243,6 @@ fn choose(
             changes: changes.join("\n"),
         });
     }
-    if base.finished && options.go_on == GoOn::Newest {
-        return Err(RunError::Finished { pipeline: plan.name.clone(), checkpoint: base.number });
-    }
     Ok(Some(base.clone()))
 }
 
@@ -244,7 +263,7 @@ fn folders(plan: &Plan) -> impl Iterator<Item = &str> {
     sinks.chain([LATE, REJECTED])
 }
 
-fn throw_away(plan: &Plan, options: &RunOptions) -> Result<(), RunError> {
+fn throw_away(plan: &Plan, options: &RunOptions, store: &Store) -> Result<(), RunError> {
     for name in folders(plan) {
         let folder = options.output.join(name);
         if folder.exists() {
@@ -252,13 +271,7 @@ fn throw_away(plan: &Plan, options: &RunOptions) -> Result<(), RunError> {
             std::fs::remove_dir_all(&folder).map_err(failed)?;
         }
     }
-    let store = open_store(plan, &options.output)?;
-    for folder in ["log", "state"] {
-        for name in store.list(folder)? {
-            store.delete(&format!("{folder}/{name}"))?;
-        }
-    }
-    Ok(())
+    Ok(state::sweep(store, &[])?)
 }
 
 // Names what the job leaves in other systems, so it must differ from that of a job that was thrown away.

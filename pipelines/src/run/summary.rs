@@ -1,11 +1,10 @@
 //! What a job did, in numbers that balance: read = accepted + late + rejected.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Status;
+use super::{Status, process};
 
 /// The closing account of a job.
 #[derive(Debug, Clone, Serialize)]
@@ -89,32 +88,15 @@ impl Summary {
         let read: u64 = sources.iter().map(|source| source.read).sum();
         Summary {
             sources,
-            windows_fired: status.windows.fired.load(Relaxed),
-            windows_open: status.windows.open_at_stop.load(Relaxed),
+            windows_fired: status.windows_fired(),
+            windows_open: status.windows_open_at_stop(),
             sinks,
             workers,
             stopped,
             seconds: time.as_secs_f64(),
             cpu_seconds: cpu.as_secs_f64(),
             rows_per_second: read as f64 / time.as_secs_f64().max(1e-9),
-            peak_memory_bytes: peak_memory_bytes(),
+            peak_memory_bytes: process::peak_memory_bytes(),
         }
     }
-}
-
-/// CPU time of this process so far, user and system, of all its threads. Zero where the system does not say.
-pub(super) fn cpu_time() -> Duration {
-    // /proc/self/stat: the fields after the command's closing parenthesis; utime and stime are the 12th and 13th of them, in
-    // ticks of 1/100 s (USER_HZ, fixed on Linux).
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis(10 * (ticks(11) + ticks(12)))
-}
-
-fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
 }

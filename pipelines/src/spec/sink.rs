@@ -74,8 +74,15 @@ const KINDS: [&str; 4] = ["parquet", "kafka", "jsonl", "stdout"];
 pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> SinkSpec {
     let before = reader.failures();
     let nowhere = Spanned::new(String::new(), node.at);
-    let mut sink =
-        SinkSpec { name, from: nowhere, parquet: None, kafka: None, jsonl: None, stdout: None, incomplete: true };
+    let mut sink = SinkSpec {
+        name,
+        from: nowhere,
+        parquet: None,
+        kafka: None,
+        jsonl: None,
+        stdout: None,
+        incomplete: true,
+    };
     let Some(fields) = reader.fields(node, path, &["from", "parquet", "kafka", "jsonl", "stdout"]) else {
         return sink;
     };

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use thalweg::run::{RunError, RunOptions, prepare};
+use thalweg_engine::checkpoint::{Cuts, StagedFile};
 use thalweg_engine::cluster::{self, Cluster};
 use thalweg_engine::control::Control;
 use thalweg_engine::gate::Gate;
-use thalweg_engine::checkpoint::{Cuts, StagedFile};
 use thalweg_engine::tick::{TickClock, TickLimits};
 use thalweg_engine::{BatchStream, Batches, Out};
 use thalweg_operators::sink::{Sink, SinkError, SinkJob, sink};
@@ -32,7 +32,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::patience::{PATIENCE, Running, in_time, wait_until};
-use crate::support::{files, job, plan, rows};
+use crate::support::{job, plan, published, rows};
 
 /// Rows of a tick, each of eight bytes.
 const TICK_ROWS: u64 = 50;
@@ -263,7 +263,11 @@ fn run_sources(shared: &Arc<Shared>, sources: &[Option<u64>]) {
                 let streams = source(scope, config, Box::new(reader), job);
                 let out = Blocking { shared: Arc::clone(&shared), worker: index };
                 let rows = stalling(streams.rows, &shared);
-                let job = SinkJob { control: shared.control.clone(), gate: gate.clone(), cuts: shared.cuts.clone() };
+                let job = SinkJob {
+                    control: shared.control.clone(),
+                    gate: gate.clone(),
+                    cuts: shared.cuts.clone(),
+                };
                 sink(rows, "numbers", Box::new(out), job);
                 gate.watch(streams.late);
                 gate.watch(streams.rejected);
@@ -401,8 +405,14 @@ fn a_sink_that_fails_on_one_worker_ends_the_job_on_all_and_none_completes() {
         cluster::run(&Cluster::Threads { workers }, move |worker| {
             let (index, gate, shared) = (worker.index(), Gate::new(), &job_shared);
             worker.dataflow(|scope| {
-                let info =
-                    SplitInfo { topic: "numbers".into(), partition: 0, number: 0, start: 0, end: None, records_ahead: None };
+                let info = SplitInfo {
+                    topic: "numbers".into(),
+                    partition: 0,
+                    number: 0,
+                    start: 0,
+                    end: None,
+                    records_ahead: None,
+                };
                 let counters = Arc::new(SourceCounters::new("numbers", vec![info.clone()]));
                 let job = SourceJob {
                     control: shared.control.clone(),
@@ -422,7 +432,11 @@ fn a_sink_that_fails_on_one_worker_ends_the_job_on_all_and_none_completes() {
                 let config = source_config("numbers", 0, shared.limits);
                 let streams = source(scope, config, Box::new(reader), job);
                 let out = Failing { worker: index, staged: Arc::clone(&job_staged) };
-                let job = SinkJob { control: shared.control.clone(), gate: gate.clone(), cuts: shared.cuts.clone() };
+                let job = SinkJob {
+                    control: shared.control.clone(),
+                    gate: gate.clone(),
+                    cuts: shared.cuts.clone(),
+                };
                 sink(streams.rows, "numbers", Box::new(out), job);
             });
         })
@@ -535,11 +549,7 @@ sinks:
             error.starts_with("step inverse: 1 / (number - 20): ") && error.contains("nullif(…, 0)"),
             "{error}"
         );
-        let published: Vec<_> = files(&output)
-            .into_iter()
-            .filter(|file| !file.iter().any(|part| part == "_checkpoints" || part == ".staging"))
-            .collect();
-        assert_eq!(published, Vec::<std::path::PathBuf>::new(), "{workers} workers");
+        assert_eq!(published(&output), Vec::<std::path::PathBuf>::new(), "{workers} workers");
         let (read, all) = (status.sources[0].read(), 3 * rows.unsigned_abs());
         assert!(read < all / 2, "{workers} workers read {read} of {all} rows of a job that had failed");
     }

@@ -53,10 +53,10 @@ impl Run {
         }
     }
 
-    /// Starts it. What it says goes to a file beside the output folder.
+    /// Starts it. What it says goes to a file beside the pipeline's.
     pub(crate) fn start(&self) -> Running {
         static STARTS: AtomicU64 = AtomicU64::new(0);
-        let log = self.output.with_extension(format!("{}.log", STARTS.fetch_add(1, Ordering::Relaxed)));
+        let log = self.pipeline.with_extension(format!("{}.log", STARTS.fetch_add(1, Ordering::Relaxed)));
         let file = File::create(&log).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
         command
@@ -118,7 +118,9 @@ impl Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
         // They may be gone, but nobody has taken their numbers so soon.
-        children.iter().for_each(|child| drop(kill(*child, Signal::SIGKILL)));
+        for child in children {
+            let _ = kill(child, Signal::SIGKILL);
+        }
     }
 
     /// Whether it has ended, and how, after so long at most.
@@ -178,7 +180,11 @@ pub(crate) fn sink_rows(output: &Path, sink: &str) -> Vec<String> {
         return Vec::new();
     }
     let hidden = found.iter().find(|path| path.components().any(|part| part.as_os_str() == ".staging"));
-    assert!(hidden.is_none(), "{} was left behind", hidden.map_or(String::new(), |path| path.display().to_string()));
+    assert!(
+        hidden.is_none(),
+        "{} was left behind",
+        hidden.map_or(String::new(), |path| path.display().to_string())
+    );
     if !found.iter().any(|path| path.extension().is_some_and(|of| of == "jsonl")) {
         return rows(output, sink);
     }

@@ -102,13 +102,7 @@ fn ways() -> [Way; 5] {
             numbering: Numbering::Dealt,
             broken_off: false,
         },
-        Way {
-            name: "broken off again and again",
-            workers: 1,
-            limits: one_row,
-            numbering,
-            broken_off: true,
-        },
+        Way { name: "broken off again and again", workers: 1, limits: one_row, numbering, broken_off: true },
     ]
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::support::files;
+use crate::support::published;
 
 /// How long a condition may take to come true, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -305,7 +305,7 @@ fn an_interrupted_run_closes_its_files_and_ends_with_0() {
     let sql = "select count(*) as n, count(distinct request_id) as ids from rows";
     let written = json(&good(folder.path(), &["sql", "--data", "output", "--format", "json", sql]));
     assert_eq!((written["n"].as_u64(), written["ids"].as_u64()), (Some(read), Some(read)));
-    for path in files(&folder.path().join("output")) {
+    for path in published(&folder.path().join("output")) {
         assert!(path.extension().is_some_and(|of| of == "parquet"), "{} is not closed", path.display());
         assert!(
             !path.starts_with(folder.path().join("output/per_day")),

@@ -103,10 +103,10 @@ sinks:
 
 const SINKS: [&str; 8] =
     ["tumbling", "hopping", "sessions", "short_sessions", "trend", "plain", "_late", "_rejected"];
-const MANY: &str = "{ interval: 100ms, every_rows: 4_000, keep: 3 }";
+const MANY: &str = "{ interval: 100ms, every_rows: 3_000, keep: 3 }";
 const ONE: &str = "{ interval: 1h }";
 const PARTITIONS: i32 = 4;
-const EVENTS: i64 = 80_000;
+const EVENTS: i64 = 60_000;
 /// 2026-03-02T12:00:00Z.
 const NOON_MS: i64 = 1_772_452_800_000;
 
@@ -158,12 +158,13 @@ impl Jobs {
         Run { environment: vec![("ARCHIVES", self.folder.clone().into())], ..Run::new(&pipeline, &output) }
     }
 
-    /// Runs it with a crash, on so many workers.
-    fn crash(&self, run: &Run, workers: usize, point: &str, action: &str) {
+    /// Runs it on so many workers to its crash. It may end well before it comes by so often, but not where it `must` come by.
+    fn crash(&self, run: &Run, workers: usize, point: &str, action: &str, must: bool) {
         let mut running = Run { workers, failpoints: format!("{point}={action}"), ..run.clone() }.start();
         let status = running.end();
-        let aborted = Some(Signal::SIGABRT as i32);
-        assert_eq!(status.signal(), aborted, "{point}={action}: {status}: {}", running.log());
+        let aborted = status.signal() == Some(Signal::SIGABRT as i32);
+        println!("{point}={action}: {status}");
+        assert!(aborted || status.success() && !must, "{point}={action}: {status}: {}", running.log());
     }
 
     fn end(&self, run: &Run, workers: usize, what: &str, undisturbed: &Outcome) {
@@ -178,14 +179,12 @@ impl Jobs {
     fn crash_and_compare(&self, point: &Point, undisturbed: &Outcome) {
         let file_name = point.name.replace("::", "-");
         let run = self.run(&format!("many-{file_name}"), MANY);
-        self.crash(&run, 2, point.name, "return");
-        self.crash(&run, 3, point.name, "1*off->return");
-        self.crash(&run, 1, point.name, "4*off->return");
+        self.crash(&run, 2, point.name, "return", true);
+        self.crash(&run, 3, point.name, "1*off->return", false);
+        self.crash(&run, 1, point.name, "4*off->return", false);
         self.end(&run, 2, point.name, undisturbed);
         let run = self.run(&format!("one-{file_name}"), ONE);
-        if point.at_the_end {
-            self.crash(&run, 2, point.name, "return");
-        }
+        self.crash(&run, 2, point.name, "return", point.at_the_end);
         self.end(&run, 3, &format!("{} at the last checkpoint", point.name), undisturbed);
     }
 }
@@ -209,7 +208,9 @@ fn a_crash_at_any_failpoint_changes_no_row() {
             jobs.crash_and_compare(point, &undisturbed);
         }
     };
-    thread::scope(|scope| [(); 2].map(|()| scope.spawn(work)).map(|thread| thread.join().expect("all points")));
+    thread::scope(|scope| {
+        [(); 2].map(|()| scope.spawn(work)).map(|thread| thread.join().expect("all points"))
+    });
 }
 
 /// The names in `failpoint!("…")` of all sources in a folder.
@@ -230,8 +231,10 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
 #[test]
 fn no_failpoint_is_forgotten() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folders = ["engine/src", "operators/src", "operators/kafka/src", "operators/delta/src", "pipelines/src"];
-    let found: BTreeSet<String> = folders.iter().flat_map(|folder| names_in(&workspace.join(folder))).collect();
+    let folders =
+        ["engine/src", "operators/src", "operators/kafka/src", "operators/delta/src", "pipelines/src"];
+    let found: BTreeSet<String> =
+        folders.iter().flat_map(|folder| names_in(&workspace.join(folder))).collect();
     let crashed: BTreeSet<String> = POINTS.iter().map(|point| point.name.to_owned()).collect();
     assert_eq!(crashed, found, "left: those that the test crashes at, right: those in the sources");
 }

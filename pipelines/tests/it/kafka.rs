@@ -22,7 +22,7 @@ use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 use thalweg_telemetry::{Telemetry, TelemetryConfig, Topic, Volume};
 
 use crate::patience::{PATIENCE, Running, in_time, wait_until};
-use crate::support::{assert_same_rows, files, job, plan, rows};
+use crate::support::{assert_same_rows, job, plan, published, rows};
 
 /// What users are promised to wait at most before they are told.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
@@ -324,7 +324,7 @@ fn refused(brokers: &str, topic: &str) -> String {
     let error = thalweg::run::run(&plan, &RunOptions::new(2, output.path()), &Control::new())
         .expect_err("a source that can't be opened");
     assert!(started.elapsed() < TOLD_WITHIN, "told after {:?}: {error}", started.elapsed());
-    assert_eq!(files(output.path()), Vec::<std::path::PathBuf>::new());
+    assert_eq!(published(output.path()), Vec::<std::path::PathBuf>::new());
     error.to_string()
 }
 
@@ -414,7 +414,7 @@ fn a_broker_that_restarts_in_mid_run_costs_no_row() {
     fill_events(&brokers, &topic, RECORDS / 2..RECORDS + 1);
     // All windows but those of the last record's minute have fired when all records have arrived.
     let minutes = RECORDS / 600;
-    wait_until("all windows fire", || status.windows.fired.load(Ordering::Relaxed) == minutes.unsigned_abs());
+    wait_until("all windows fire", || status.windows_fired() == minutes.unsigned_abs());
     control.stop();
     let summary: Summary = running.end().unwrap_or_else(|error| panic!("{error}"));
     assert!(summary.stopped && summary.windows_open == 1, "{summary:?}");

@@ -3,10 +3,12 @@
 mod backpressure;
 mod binary;
 mod cases;
+mod chaos;
 mod cli;
 mod dirty;
 mod failpoints;
 mod group_by;
+mod idle;
 mod kafka;
 mod outputs;
 mod patience;

@@ -20,7 +20,7 @@ use thalweg_engine::control::Control;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 use thalweg_query::Session;
 
-use crate::support::{Random, files, job, plan, query, rows};
+use crate::support::{Random, job, plan, published, query, rows};
 
 /// 2026-01-15T23:00:00Z: an hour on either side of midnight.
 const START_MS: i64 = 1_768_518_000_000;
@@ -226,7 +226,7 @@ fn datafusion_and_duckdb_read_what_a_job_wrote() {
     assert_eq!(theirs["raw"], json!([raw[0]["n"], raw[0]["amount"], raw[0]["cost"]]));
     assert_eq!(raw[0]["n"], EVENTS);
 
-    let written = files(&output);
+    let written = published(&output);
     for path in &written {
         let name = path.file_name().expect("a file's name").to_string_lossy();
         assert!(name.starts_with("part-") && name.ends_with(".parquet"), "{}", path.display());
@@ -253,7 +253,7 @@ fn another_input_is_refused_and_outputs_are_thrown_away_only_when_told() {
     write_archive(&few, 5);
     let options = RunOptions::new(2, folder.path().join("output"));
     job(&plan(PIPELINE, &many), &options);
-    let before = files(&options.output);
+    let before = published(&options.output);
 
     let refusal = run(&plan(PIPELINE, &few), &options, &Control::new()).expect_err("another archive");
     assert!(matches!(refusal, RunError::Changed { .. }), "{refusal}");
@@ -261,7 +261,7 @@ fn another_input_is_refused_and_outputs_are_thrown_away_only_when_told() {
     assert!(text.contains("--fresh") && text.contains("topics") && text.contains("few"), "{text}");
     let done = run(&plan(PIPELINE, &many), &options, &Control::new()).expect_err("nothing is left to do");
     assert!(matches!(done, RunError::Finished { checkpoint: 1.., .. }), "{done}");
-    assert_eq!(files(&options.output), before, "a refused job changes nothing");
+    assert_eq!(published(&options.output), before, "a refused job changes nothing");
     // Without its checkpoints nobody knows whose the rows are.
     let checkpoints = options.output.join("_checkpoints");
     fs::rename(&checkpoints, folder.path().join("aside")).expect("a folder that moves");
@@ -276,6 +276,6 @@ fn another_input_is_refused_and_outputs_are_thrown_away_only_when_told() {
     job(&plan(PIPELINE, &few), &RunOptions { go_on: GoOn::Fresh, ..options.clone() });
     assert_eq!(rows(&options.output, "raw").len(), 5);
     assert_eq!(rows(&options.output, "_rejected").len(), 1);
-    assert!(files(&options.output).len() < before.len(), "files of the earlier run are left");
+    assert!(published(&options.output).len() < before.len(), "files of the earlier run are left");
     assert!(foreign.exists());
 }

@@ -103,6 +103,12 @@ pub(crate) fn assert_same_rows(what: &str, left: &[String], right: &[String]) {
     assert!(differing.is_empty(), "{what}: {} rows differ, among them\n{shown}", differing.len());
 }
 
+/// The files of a job's sinks that readers see.
+pub(crate) fn published(output: &Path) -> Vec<PathBuf> {
+    let hidden = |file: &PathBuf| file.iter().any(|part| part == "_checkpoints" || part == ".staging");
+    files(output).into_iter().filter(|file| !hidden(file)).collect()
+}
+
 /// All files in and below a folder, hidden ones too.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -25,7 +25,8 @@ use crate::source::{
     SplitInfo, SplitReader, source,
 };
 use crate::window::{
-    AggregateCall, OFFSET, RestoredState, SPLIT, TIME, Window, WindowConfig, WindowCounters, WindowJob, WindowRows, window,
+    AggregateCall, OFFSET, RestoredState, SPLIT, TIME, Window, WindowConfig, WindowCounters, WindowJob,
+    WindowRows, window,
 };
 
 /// How a test's job is run. None of it may show in what comes out.

@@ -1,0 +1,117 @@
+//! A split of which nothing comes leaves the job's watermark at a checkpoint, and comes back at one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use thalweg::plan::Plan;
+use thalweg::run::{RunOptions, prepare};
+use thalweg_engine::control::Control;
+use thalweg_kafka::{KafkaWriter, WriteRecord};
+
+use crate::kafka::{broker, new_topic};
+use crate::patience::{Running, wait_until};
+use crate::support::{newest_checkpoint, plan, query};
+
+/// 2026-03-02T12:00:00Z.
+const NOON_MS: i64 = 1_772_452_800_000;
+
+fn idle_plan(brokers: &str, topic: &str) -> Plan {
+    let text = format!(
+        r#"
+pipeline: idle
+schemas:
+  event: {{ fields: [{{ name: at, type: timestamp, encoding: ms, required: true }}] }}
+sources:
+  events:
+    kafka: {{ topic: {topic}, brokers: "{brokers}" }}
+    schema: event
+    event_time: {{ field: at, idle_after: 300ms }}
+steps:
+  seconds: {{ from: events, window: {{ tumbling: 1s }}, select: {{ events: count(*) }} }}
+sinks:
+  seconds: {{ from: seconds, parquet: {{}} }}
+checkpoint: {{ interval: 100ms }}
+"#
+    );
+    plan(&text, Path::new(""))
+}
+
+fn write(writer: &mut KafkaWriter, topic: &str, partition: i32, seconds: &[i64]) {
+    for second in seconds {
+        let at = NOON_MS + second * 1000;
+        let value = format!("{{\"at\": {at}}}");
+        writer
+            .write(WriteRecord {
+                topic,
+                partition,
+                timestamp_ms: Some(at),
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &[],
+            })
+            .expect("a record");
+    }
+    writer.flush(crate::patience::PATIENCE).expect("a broker that takes them");
+}
+
+fn seconds(output: &Path) -> Vec<(i64, i64)> {
+    if !output.join("seconds").exists() {
+        return Vec::new();
+    }
+    let sql =
+        "select cast(extract(epoch from window_start) as bigint) as second, events from seconds order by 1";
+    query(output, sql)
+        .iter()
+        .map(|row| {
+            (
+                row["second"].as_i64().expect("a time") - NOON_MS / 1000,
+                row["events"].as_i64().expect("a count"),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_silent_split_leaves_and_what_it_brings_later_is_late_only_behind_the_floor() {
+    let brokers = broker().brokers().to_owned();
+    let topic = new_topic(&brokers, "idle", 2);
+    let mut writer = KafkaWriter::new(&brokers, &BTreeMap::new()).expect("a writer");
+    let plan = idle_plan(&brokers, &topic);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = folder.path().to_owned();
+
+    // Partition 1 is silent. It leaves, and then so does partition 0: event time stands still at 10 s.
+    write(&mut writer, &topic, 0, &[0, 1, 1, 5, 10]);
+    let control = Control::new();
+    let job = prepare(&plan, &RunOptions::new(2, &output), &control).expect("a topic");
+    let status = job.status();
+    let running = Running::start(move || job.run().expect("a job that is stopped"));
+    wait_until("windows fire though a split is silent", || seconds(&output).len() == 3);
+    assert_eq!(seconds(&output), [(0, 1), (1, 2), (5, 1)], "second 10 is not over");
+    let idle = |number: usize| newest_checkpoint(&plan, &output).sources[0].splits[number].idle;
+    wait_until("both splits are idle", || idle(0) && idle(1));
+    assert_eq!(seconds(&output).len(), 3, "where all are idle nobody knows how late it is");
+
+    // It comes back with an old row, which is late, and a new one, which is not.
+    write(&mut writer, &topic, 1, &[4, 10, 12]);
+    wait_until("its rows are read", || status.sources[0].read() == 8);
+    wait_until("it came back", || newest_checkpoint(&plan, &output).sources[0].splits[1].floor.is_some());
+    assert_eq!((status.sources[0].accepted(), status.sources[0].late()), (7, 1));
+    control.stop();
+    let summary = running.end();
+    assert!(summary.stopped);
+
+    // Where the splits were is known to the run after it.
+    let left = newest_checkpoint(&plan, &output).sources[0].splits[1].clone();
+    assert_eq!(left.floor, Some((NOON_MS + 10_000) * 1000), "the job's watermark when it came back");
+    write(&mut writer, &topic, 1, &[9, 20]);
+    write(&mut writer, &topic, 0, &[20]);
+    let control = Control::new();
+    let job = prepare(&plan, &RunOptions::new(1, &output), &control).expect("a topic");
+    let running = Running::start(move || job.run().expect("a job that is stopped"));
+    wait_until("the windows of both fire", || seconds(&output).len() == 5);
+    assert_eq!(seconds(&output), [(0, 1), (1, 2), (5, 1), (10, 2), (12, 1)]);
+    control.stop();
+    let summary = running.end();
+    assert_eq!(summary.sources[0].late, 1, "second 9 lies behind the floor");
+}
