@@ -61,6 +61,13 @@ impl Control {
         self.end();
     }
 
+    /// Records what was behind the first error, in its place.
+    pub fn fail_because_of(&self, cause: impl Into<JobError>) {
+        *self.error() = Some(cause.into());
+        self.0.failed.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
     /// Whether the job failed. Its sinks then write nothing more.
     pub fn failed(&self) -> bool {
         self.0.failed.load(Ordering::Relaxed)

@@ -117,11 +117,26 @@ impl Coordinator {
     }
 
     fn lead(&mut self, leader: Leader) -> Result<(), JobError> {
-        let Leader { log, base, plan, sources, publishers, workers } = leader;
-        let mut chain = Chain::new(base, plan, sources, &publishers, workers, self.generation);
+        let Leader { mut log, base, plan, sources, publishers, workers } = leader;
+        let chain = Chain::new(base, plan, sources, &publishers, workers, self.generation);
+        let made = self.make_checkpoints(&mut log, chain, publishers);
+        if (made.is_err() || self.control.failed())
+            && let Ok(Some(fenced)) = log.replaced()
+        {
+            // A newer run sweeps away what this one has staged, and fences off its transactions: whatever failed, failed of that.
+            self.control.fail_because_of(fenced);
+        }
+        made
+    }
+
+    fn make_checkpoints(
+        &mut self,
+        log: &mut Log,
+        mut chain: Chain,
+        publishers: Vec<Box<dyn Publisher>>,
+    ) -> Result<(), JobError> {
         let names: Vec<String> = publishers.iter().map(|publisher| publisher.sink().to_owned()).collect();
         let publishing = Publishing::start(publishers, self);
-        let mut log = log;
         let mut state = Asking::new((self.rows_read)());
         let mut cut = self.cuts.first() + 1;
         let mut prepared: BTreeMap<u64, Vec<Prepared>> = BTreeMap::new();

@@ -228,12 +228,15 @@ impl Log {
         Err(CheckpointError::Fenced { own: self.claim.generation, newer })
     }
 
-    /// Whether no newer run has claimed the job yet.
+    /// That a newer run has claimed the job, where one has.
     ///
     /// # Errors
     /// [`CheckpointError::Storage`].
-    pub fn is_newest(&self) -> Result<bool, CheckpointError> {
-        Ok(self.store.list(FOLDER)?.last().is_none_or(|last| format!("{FOLDER}/{last}") <= name(self.last)))
+    pub fn replaced(&self) -> Result<Option<CheckpointError>, CheckpointError> {
+        let history = History::read(&self.store)?;
+        let newer = history.claim().map_or(0, |claim| claim.generation);
+        let fenced = CheckpointError::Fenced { own: self.claim.generation, newer };
+        Ok((history.last_place() > self.last).then_some(fenced))
     }
 
     /// Forgets all records before this run's claim, whether they can be read or not: for a run that starts over.
@@ -381,7 +384,9 @@ mod tests {
         let mut old = claim(&store, None);
         old.append(&manifest(1, 1)).unwrap();
         let mut new = claim(&store, None);
-        assert!(!old.is_newest().unwrap() && new.is_newest().unwrap());
+        let fenced = old.replaced().unwrap();
+        assert!(matches!(fenced, Some(CheckpointError::Fenced { own: 1, newer: 2 })), "{fenced:?}");
+        assert!(new.replaced().unwrap().is_none());
         let error = old.append(&manifest(2, 1)).unwrap_err();
         assert!(matches!(error, CheckpointError::Fenced { own: 1, newer: 2 }), "{error}");
         new.append(&manifest(2, 2)).unwrap();

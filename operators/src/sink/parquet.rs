@@ -16,6 +16,7 @@ use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
+use parquet::errors::ParquetError;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use thalweg_engine::checkpoint::StagedFile;
@@ -143,7 +144,13 @@ impl ParquetSink {
                 writer.write(&sorted)?;
                 writer.close()
             });
-        written.map_err(|error| self.format(error))?;
+        written.map_err(|error| match error {
+            ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+                Ok(source) => self.io(&path, *source),
+                Err(other) => self.format(other),
+            },
+            other => self.format(other),
+        })?;
         staging::sync(&file).map_err(|error| self.io(&path, error))?;
         let bytes = file.metadata().map_err(|error| self.io(&path, error))?.len();
         self.shrinks_to = (bytes as f64 / buffer.bytes.max(1) as f64).clamp(0.01, 1.0);

@@ -3,7 +3,8 @@
 //! A windowed step's state fits when everything that decides which rows reach it, and how they are gathered, is as it was: its
 //! sources, the steps before it, its filter, window and keys. What comes behind a window (select, having, further steps without
 //! windows, sinks) may change: it has no state. So may the aggregates: those that stay keep their state, and new ones are null for
-//! windows that began before all of their rows could be seen.
+//! windows that began before all of their rows could be seen. A sink may come and go, but not become another kind of thing under its
+//! name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,10 @@ use serde_json::{Map, Value, json};
 use thalweg_engine::checkpoint::Manifest;
 use thalweg_engine::watermark::EventTime;
 
-use crate::plan::{Connector, Plan, PlannedInput, PlannedSource, PlannedStep, StepKind, type_name};
+use crate::plan::{
+    Connector, PartitionColumn, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep, SinkKind, StepKind,
+    type_name,
+};
 
 /// Something that was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +44,10 @@ pub(super) fn describe(plan: &Plan, archives: bool) -> Value {
         plan.sources.iter().map(|source| (source.name.clone(), describe_source(source))).collect();
     let steps: Map<String, Value> =
         plan.steps.iter().map(|step| (step.name.clone(), describe_step(plan, step))).collect();
+    let sinks: Map<String, Value> =
+        plan.sinks.iter().map(|sink| (sink.name.clone(), json!({ "kind": describe_sink(sink) }))).collect();
     let input = json!({ "read from": if archives { "archives" } else { "the sources' own places" } });
-    json!({ "input": input, "sources": sources, "steps": steps })
+    json!({ "input": input, "sources": sources, "steps": steps, "sinks": sinks })
 }
 
 fn describe_source(source: &PlannedSource) -> Value {
@@ -73,6 +79,19 @@ fn describe_source(source: &PlannedSource) -> Value {
         "lateness": format!("{} us", time.lateness_us),
         "max_ahead": format!("{} us", time.max_ahead_us),
     })
+}
+
+// What its staged files are for: a checkpoint's may still have to be published when the pipeline has changed.
+fn describe_sink(sink: &PlannedSink) -> String {
+    let names = |partition_by: &[PartitionColumn]| {
+        partition_by.iter().map(|by| by.name(&sink.columns)).collect::<Vec<_>>().join(", ")
+    };
+    match &sink.kind {
+        SinkKind::Parquet { partition_by, .. } => format!("parquet in folders by ({})", names(partition_by)),
+        SinkKind::Kafka { topic, .. } => format!("kafka topic {topic}"),
+        SinkKind::Jsonl => "jsonl".to_owned(),
+        SinkKind::Stdout => "stdout".to_owned(),
+    }
 }
 
 fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
@@ -169,7 +188,12 @@ pub(super) fn refused(before: &Value, after: &Value) -> Vec<PlanChange> {
             }
         }
     }
-    changes.dedup();
+    for (name, sink) in after["sinks"].as_object().into_iter().flatten() {
+        let was = &before["sinks"][name];
+        if was.is_object() {
+            compare(&format!("sink {name}"), "kind", was, sink, &mut changes);
+        }
+    }
     changes
 }
 

@@ -43,7 +43,7 @@ fn status_of_a_job(folder: &Path, payloads: &[&str]) -> Status {
     let archive = folder.join("calls");
     let mut writer = ArchiveWriter::new(&archive, ArchiveOptions::default()).expect("an archive");
     for (offset, payload) in (0..).zip(payloads) {
-        writer.push(0, offset, NOON_MS, None, Some(payload.as_bytes()), &[]).expect("a record");
+        writer.push(0, offset, NOON_MS + 3_600_000, None, Some(payload.as_bytes()), &[]).expect("a record");
     }
     writer.finish().expect("an archive");
     let variable = |name: &str| (name == "ARCHIVE").then(|| archive.display().to_string());

@@ -159,17 +159,20 @@ fn a_disk_that_is_full_for_a_while_ends_the_job_and_costs_no_row() {
     let mut job = J1.prepare(folder.path(), "full", brokers, events.topic());
     job.run.output = disk.0.join("output");
     events.feed_part(0, 2);
-    let mut running = Run { workers: 2, ..job.run.clone() }.start();
+    let running = Run { workers: 2, ..job.run.clone() }.start();
     has_read(&running, &job.run.output, events.fed());
     let filling = disk.fill();
     events.feed_part(1, 2);
-    let status = running.end();
-    println!("{}", running.log());
-    assert_eq!(status.code(), Some(1), "{}", running.log());
-
     // As long as it is full there is nothing to be done, and nothing gets worse.
-    let mut again = job.run.start();
-    assert_eq!(again.end().code(), Some(1), "{}", again.log());
+    for mut run in [running, job.run.start()] {
+        let status = run.end();
+        let said = run.log();
+        let error = said.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        println!("{error}");
+        assert_eq!(status.code(), Some(1), "{said}");
+        let file = job.run.output.display().to_string();
+        assert!(error.contains(&file) && error.contains("No space left on device"), "{said}");
+    }
     fs::remove_file(filling).expect("the file that fills the disk");
     events.feed_rest();
     let run = Run { workers: 3, ..job.run.clone() };
