@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use thalweg::plan;
-use thalweg::run::{RunOptions, run};
+use thalweg::run::{GoOn, RunOptions, run};
 use thalweg_engine::control::Control;
 
 use crate::data::{Data, TOPIC};
@@ -34,7 +34,7 @@ pub(crate) fn run_job(
         anyhow::anyhow!("{}", texts.join("\n"))
     })?;
     let archives = brokers.is_none().then(|| data.archives());
-    let options = RunOptions { archives, ..RunOptions::new(workers, output) };
+    let options = RunOptions { archives, go_on: GoOn::Fresh, ..RunOptions::new(workers, output) };
     let summary = run(&plan, &options, &Control::new())?;
     for source in &summary.sources {
         anyhow::ensure!(

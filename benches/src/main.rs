@@ -17,8 +17,10 @@ use clap::{Parser, Subcommand};
 mod all;
 mod batch;
 mod check;
+mod checkpoints;
 mod consume;
 mod data;
+mod day;
 mod engine;
 mod measure;
 mod micro;
@@ -58,6 +60,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure what checkpoints cost, and how long a million open sessions take to come back.
+    Checkpoints(checkpoints::CheckpointsArgs),
+    /// A day in small: whether memory, file handles and checkpoints stay as they are from the first tenth to the last.
+    Day(day::DayArgs),
     /// Only make the archive, which everything else does by itself.
     Data {
         /// How many events.
@@ -96,6 +102,8 @@ fn main() -> anyhow::Result<()> {
                 report::parts(&mut out, &parts)?;
             }
         }
+        Command::Checkpoints(arguments) => checkpoints::run(&arguments)?,
+        Command::Day(arguments) => day::run(&arguments)?,
         Command::Data { events } => data::Data::new(&folder()?, events).make_archive()?,
         Command::Broker { events } => {
             let data = data::Data::new(&folder()?, events);

@@ -57,6 +57,16 @@ pub enum CheckpointError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The storage does not answer, or lets nobody in.
+    #[error("can't keep checkpoints at {url}: {detail}; {hint}")]
+    Unreachable {
+        /// The URL.
+        url: String,
+        /// What is wrong.
+        detail: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// Storage fails.
     #[error("can't {action} {path} of the checkpoints: {source}")]
     Storage {

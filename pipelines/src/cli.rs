@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::error(format_args!("{error:#}"));
+            logging::error(format_args!("{}", with_causes(&error)));
             ExitCode::FAILURE
         }
     }
@@ -126,6 +126,13 @@ fn catalogue(name: Option<&str>) -> anyhow::Result<ExitCode> {
             anyhow::bail!("the catalogue holds no pipeline {name}; `thalweg catalogue` lists those it holds")
         }
     }
+}
+
+// Most errors say themselves what caused them: nothing is said twice.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |said, cause| {
+        if said.contains(&cause) { said } else { format!("{said}: {cause}") }
+    })
 }
 
 // `thalweg … | head` is no failure.

@@ -21,7 +21,7 @@ pub use self::json_schema::json_schema;
 pub use self::position::{SourceText, Span, Spanned};
 pub use self::problem::{Problem, in_file_order};
 pub use self::schema::SchemaSpec;
-pub use self::sink::{JsonlSpec, KafkaSinkSpec, ParquetSpec, SinkSpec, StdoutSpec};
+pub use self::sink::{DeltaSpec, JsonlSpec, KafkaSinkSpec, ParquetSpec, SinkSpec, StdoutSpec};
 pub use self::source::{
     ArchiveSpec, EventTimeSpec, FormatSpec, KafkaSpec, PositionSpec, SourceSpec, TopicOffsets,
 };

@@ -7,11 +7,13 @@ use arrow::array::{AsArray, RecordBatch, Scalar, StringArray};
 use arrow::compute::kernels::cmp::eq;
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use thalweg_engine::cluster::{Cluster, run};
+use thalweg_engine::checkpoint::Cuts;
 use thalweg_engine::control::Control;
+use thalweg_engine::tick::TickClock;
 use thalweg_engine::watermark::{END, WatermarkReport};
 use thalweg_engine::{Batches, Out, Tick};
 use thalweg_operators::aggregate::{Aggregate, Function};
-use thalweg_operators::window::{AggregateCall, Grid, Window, WindowConfig, WindowJob, WindowRows, window};
+use thalweg_operators::window::{AggregateCall, Grid, RestoredState, Window, WindowConfig, WindowJob, WindowRows, window};
 use thalweg_schemas::{Decoder, Format, Schema};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -158,7 +160,7 @@ fn feed(scope: thalweg_engine::Scope<'_>, job: Job, rows: Vec<WindowRows>, contr
             at += 1;
             let ended = at == times.len();
             let watermark = if ended { END } else { highest };
-            let report = WatermarkReport { source: 0, worker: 0, watermark, split: 0 };
+            let report = WatermarkReport { source: 0, worker: 0, watermark };
             reports_out.activate().session(&capabilities[1]).give(report);
             if ended {
                 capabilities.clear();
@@ -168,7 +170,13 @@ fn feed(scope: thalweg_engine::Scope<'_>, job: Job, rows: Vec<WindowRows>, contr
             }
         }
     });
-    let job_of_window = WindowJob { sources: 1, control: control.clone(), counters: Arc::default() };
+    let job_of_window = WindowJob {
+        sources: 1,
+        control: control.clone(),
+        counters: Arc::default(),
+        cuts: Cuts::new(0, 1, TickClock::default()),
+        restored: RestoredState::nothing(),
+    };
     let mut rows = rows.into_iter();
     let fired = window(batches, reports, config(job), job_of_window, move |_| Ok(rows.next()));
     fired.unary::<Out, _, _, _>(Pipeline, "end", |_, _| {

@@ -2,17 +2,28 @@
 //!
 //! A thin blocking face of `object_store`: checkpoints are made by a thread of their own, which may wait. Workers never come here
 //! while a job runs.
+//!
+//! What all else leans on is [`Store::create`]: of all who would write an object of one name, one does.
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{Error as StorageError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Runtime;
 
 use super::CheckpointError;
+
+#[cfg(feature = "s3")]
+mod s3;
+
+/// How often an object is tried to be created that a bucket neither takes nor has.
+const CREATE_ATTEMPTS: u32 = 5;
+/// How long is waited before the second attempt; each time as long again.
+const CREATE_AGAIN: Duration = Duration::from_millis(100);
 
 /// A place for checkpoints. Cheap to clone.
 #[derive(Clone)]
@@ -30,11 +41,11 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens a folder, which is made when it isn't there, or a URL that `object_store` knows (`s3://bucket/path`), configured by
-    /// the environment as usual (`AWS_ACCESS_KEY_ID` …).
+    /// Opens a folder, which is made when it isn't there, or a bucket by its URL (`s3://bucket/path`), configured by the environment
+    /// as usual (`AWS_ACCESS_KEY_ID` …): one that can't be listed is told here.
     ///
     /// # Errors
-    /// [`CheckpointError::Location`].
+    /// [`CheckpointError::Location`], [`CheckpointError::Unreachable`].
     pub fn open(location: &str) -> Result<Store, CheckpointError> {
         let bad = |detail: String| CheckpointError::Location { url: location.to_owned(), detail };
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -44,12 +55,14 @@ impl Store {
             .build()
             .map_err(|error| bad(error.to_string()))?;
         let runtime = Arc::new(runtime);
-        if location.contains("://") && !location.starts_with("file://") {
+        if let Some((scheme, _)) = location.split_once("://").filter(|(scheme, _)| *scheme != "file") {
             let url = url::Url::parse(location).map_err(|error| bad(error.to_string()))?;
-            let options = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-            let (objects, root) =
-                object_store::parse_url_opts(&url, options).map_err(|error| bad(error.to_string()))?;
-            return Ok(Store { objects: objects.into(), root, location: location.to_owned(), runtime });
+            let (objects, root) = match scheme {
+                #[cfg(feature = "s3")]
+                "s3" | "s3a" => runtime.block_on(s3::open(&url, std::env::vars()))?,
+                _ => return Err(bad(format!("nothing here knows {scheme}://"))),
+            };
+            return Ok(Store { objects, root, location: url.as_str().trim_end_matches('/').to_owned(), runtime });
         }
         let folder = FilePath::new(location.strip_prefix("file://").unwrap_or(location));
         std::fs::create_dir_all(folder).map_err(|error| bad(error.to_string()))?;
@@ -77,24 +90,38 @@ impl Store {
         &self,
         action: &'static str,
         name: &str,
-    ) -> impl Fn(object_store::Error) -> CheckpointError + use<> {
+    ) -> impl Fn(StorageError) -> CheckpointError + use<> {
         let path = format!("{}/{name}", self.location);
         move |source| CheckpointError::Storage { action, path: path.clone(), source }
     }
 
-    /// Writes an object unless there is one of that name already: `false` then.
+    /// Writes an object unless there is one of that name already: `false` then. Bytes must be those of this writer alone: one that
+    /// finds its own there has written them.
     ///
     /// # Errors
     /// [`CheckpointError::Storage`].
     pub fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, CheckpointError> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let payload = PutPayload::from(bytes);
-        match self.runtime.block_on(self.objects.put_opts(&self.path(name), payload, options)) {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(false)
+        self.runtime.block_on(self.created(&self.path(name), &bytes.into())).map_err(self.error("write", name))
+    }
+
+    // A request is sent again when its answer was lost, and may then find what it has written itself. A bucket also refuses one while
+    // another for the same name is under way, of which nothing may come.
+    async fn created(&self, path: &Path, bytes: &Bytes) -> Result<bool, StorageError> {
+        let mut attempt = 1;
+        loop {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            let refused = match self.objects.put_opts(path, bytes.clone().into(), options).await {
+                Ok(_) => return Ok(true),
+                Err(refused @ (StorageError::AlreadyExists { .. } | StorageError::Precondition { .. })) => refused,
+                Err(error) => return Err(error),
+            };
+            match self.objects.get(path).await {
+                Ok(found) => return Ok(found.bytes().await? == *bytes),
+                Err(StorageError::NotFound { .. }) if attempt == CREATE_ATTEMPTS => return Err(refused),
+                Err(StorageError::NotFound { .. }) => tokio::time::sleep(CREATE_AGAIN * attempt).await,
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(self.error("write", name)(error)),
+            attempt += 1;
         }
     }
 
@@ -143,7 +170,7 @@ impl Store {
     /// [`CheckpointError::Storage`].
     pub fn delete(&self, name: &str) -> Result<(), CheckpointError> {
         match self.runtime.block_on(self.objects.delete(&self.path(name))) {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Ok(()) | Err(StorageError::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.error("delete", name)(error)),
         }
     }
@@ -152,6 +179,15 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::stream::BoxStream;
+    use object_store::memory::InMemory;
+    use object_store::{
+        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
+        PutResult,
+    };
 
     #[test]
     fn an_object_is_created_once() {
@@ -171,6 +207,88 @@ mod tests {
     #[test]
     fn an_unknown_scheme_is_refused() {
         let error = Store::open("gopher://x/y").unwrap_err().to_string();
-        assert!(error.contains("gopher://x/y") && error.contains("s3://"), "{error}");
+        assert!(error.contains("gopher://x/y") && error.contains("s3://bucket"), "{error}");
+    }
+
+    /// A bucket whose answers get lost, so that requests come twice, and that refuses the first so many for nothing.
+    #[derive(Debug)]
+    struct Unreliable {
+        objects: InMemory,
+        refuses: AtomicU32,
+    }
+
+    impl fmt::Display for Unreliable {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Unreliable")
+        }
+    }
+
+    type Result<T> = object_store::Result<T>;
+
+    #[async_trait::async_trait]
+    impl ObjectStore for Unreliable {
+        async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+            let refuses = self.refuses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if refuses.is_ok() {
+                let source = "409 ConditionalRequestConflict".into();
+                return Err(StorageError::AlreadyExists { path: path.to_string(), source });
+            }
+            self.objects.put_opts(path, payload.clone(), options.clone()).await?;
+            self.objects.put_opts(path, payload, options).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            path: &Path,
+            options: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            self.objects.put_multipart_opts(path, options).await
+        }
+
+        async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+            self.objects.get_opts(path, options).await
+        }
+
+        fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+            self.objects.delete_stream(paths)
+        }
+
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.objects.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+            self.objects.list_with_delimiter(prefix).await
+        }
+
+        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+            self.objects.copy_opts(from, to, options).await
+        }
+    }
+
+    fn unreliable(refuses: u32) -> Store {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Store {
+            objects: Arc::new(Unreliable { objects: InMemory::new(), refuses: refuses.into() }),
+            root: Path::default(),
+            location: "unreliable".to_owned(),
+            runtime: Arc::new(runtime),
+        }
+    }
+
+    #[test]
+    fn who_finds_its_own_object_has_written_it() {
+        let store = unreliable(0);
+        assert!(store.create("log/1.json", b"first".to_vec()).unwrap());
+        assert!(!store.create("log/1.json", b"second".to_vec()).unwrap());
+        assert_eq!(store.get("log/1.json").unwrap().as_ref(), b"first");
+    }
+
+    #[test]
+    fn a_refusal_without_an_object_is_no_answer() {
+        let store = unreliable(CREATE_ATTEMPTS - 1);
+        assert!(store.create("log/1.json", b"first".to_vec()).unwrap());
+        let error = unreliable(CREATE_ATTEMPTS).create("log/1.json", b"first".to_vec()).unwrap_err().to_string();
+        assert!(error.contains("log/1.json") && error.contains("ConditionalRequestConflict"), "{error}");
     }
 }

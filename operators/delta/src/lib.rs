@@ -12,8 +12,7 @@
 //! A commit carries the number of its checkpoint as Delta's application transaction, in the same file as the rows' files. So
 //! whoever publishes a checkpoint again sees in the table itself that it is there. It carries the run's generation likewise: a run
 //! that was replaced finds a newer one, and publishes nothing more, even where the newer run went back to an earlier checkpoint.
-//! Commits are made by create-if-absent, and two with the same application never follow each other unseen: the later one reads the
-//! table again first.
+//! A commit is an entry of the log, made by create-if-absent, and whoever makes one has read all that came before it.
 //!
 //! | file | what |
 //! |---|---|
@@ -21,10 +20,12 @@
 //! | `sink.rs` | a worker's part: Parquet files in their final place |
 //! | `publisher.rs` | publishing and sweeping |
 //! | `table.rs` | a table: opened or made, checked, committed to |
+//! | `log.rs` | its log, entry by entry |
 //! | `stats.rs` | what a file's footer says of its columns, as Delta wants it |
 //! | `reader.rs` | which files belong to a table now, for queries |
 
 mod error;
+mod log;
 mod publisher;
 mod reader;
 mod sink;
@@ -52,13 +53,16 @@ fn own_checkpoint(path: &str) -> Option<u64> {
     if is_own { staging::checkpoint_of(name) } else { None }
 }
 
-// Threads for Delta's futures; nothing of them shows outside.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("thalweg-delta")
-        .enable_all()
-        .build()
+// Runs a future of Delta's library to its end, on threads of its own: the caller may itself be a future's thread, where one can't
+// wait for another. The threads go with it.
+fn blocking<T: Send>(future: impl AsyncFnOnce() -> Result<T, DeltaError> + Send) -> Result<T, DeltaError> {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.map_err(DeltaError::Threads)?.block_on(future())
+        });
+        run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 #[cfg(test)]

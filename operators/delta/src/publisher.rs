@@ -7,7 +7,7 @@
 //!                     └──────────▶ …                                      then files of checkpoints > n that it never had: deleted
 //! ```
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,10 @@ use serde_json::Value;
 use thalweg_engine::checkpoint::{Publisher, StagedFile};
 use thalweg_engine::control::JobError;
 use thalweg_operators::sink::SinkError;
-use tokio::runtime::Runtime;
 
-use crate::table::{Change, Progress, Table, was_overtaken};
+use crate::table::{Change, Table};
 use crate::types::{delta_schema, written_schema};
-use crate::{DeltaError, own_checkpoint, runtime, stats};
+use crate::{DeltaError, own_checkpoint, stats};
 
 /// So often a commit is tried when other writers are faster.
 const TRIES_MAX: usize = 64;
@@ -51,8 +50,7 @@ pub struct DeltaConfig {
 pub struct DeltaPublisher {
     config: DeltaConfig,
     schema: StructType,
-    runtime: Runtime,
-    /// Open since the first commit.
+    /// As it was after the last commit.
     table: Option<Table>,
 }
 
@@ -66,88 +64,66 @@ impl DeltaPublisher {
     /// Nothing is opened or made yet.
     ///
     /// # Errors
-    /// A column that a Delta table can't have, or no threads.
+    /// A column that a Delta table can't have.
     pub fn new(config: DeltaConfig) -> Result<Self, DeltaError> {
         let schema = delta_schema(written_schema(&config.sink, &config.columns)?.as_ref());
-        let runtime = runtime().map_err(DeltaError::Threads)?;
-        Ok(DeltaPublisher { config, schema, runtime, table: None })
+        Ok(DeltaPublisher { config, schema, table: None })
     }
 
-    // Commits until the table is as `intent` wants it.
-    fn reach(&mut self, mut intent: Intent<'_>) -> Result<(), DeltaError> {
-        let DeltaPublisher { config, schema, runtime, table } = self;
-        runtime.block_on(async {
-            for _ in 0..TRIES_MAX {
-                let mut open = match table.take() {
-                    Some(open) => open.refreshed(config, schema).await?,
-                    None => Table::open(config, schema).await?,
-                };
-                let progress = open.progress(config).await?;
-                if progress.generation > config.generation {
-                    return Err(DeltaError::Fenced {
-                        sink: config.sink.clone(),
-                        folder: config.folder.clone(),
-                        own: config.generation,
-                        newer: progress.generation,
-                    });
-                }
-                let Some(change) = intent.change(config, &open, progress).await? else {
-                    *table = Some(open);
-                    return Ok(());
-                };
-                match open.commit(config, change).await {
-                    Ok(()) => *table = Some(open),
-                    Err(error) if was_overtaken(&error) => {
-                        tracing::debug!(sink = config.sink, %error, "overtaken by another commit");
-                    }
-                    // What comes after a commit may have failed, and not the commit itself.
-                    Err(source) => {
-                        let mut open = Table::open(config, schema).await?;
-                        let progress = open.progress(config).await?;
-                        if intent.change(config, &open, progress).await?.is_some() {
-                            let (action, folder) = ("write to", config.folder.clone());
-                            return Err(DeltaError::Table { action, folder, source: Box::new(source) });
-                        }
-                        tracing::warn!(sink = config.sink, error = %source, "after a commit to a Delta table");
-                        *table = Some(open);
-                        return Ok(());
-                    }
-                }
+    // Commits until the table is as `intent` wants it; the table, as it is then.
+    fn reach(&mut self, mut intent: Intent<'_>) -> Result<&Table, DeltaError> {
+        let DeltaPublisher { config, schema, table } = self;
+        for _ in 0..TRIES_MAX {
+            let mut open = match table.take() {
+                Some(open) => open.caught_up(config, schema)?,
+                None => Table::open(config, schema)?,
+            };
+            let newer = open.progress().generation;
+            if newer > config.generation {
+                let (sink, folder) = (config.sink.clone(), config.folder.clone());
+                return Err(DeltaError::Fenced { sink, folder, own: config.generation, newer });
             }
-            let (sink, folder) = (config.sink.clone(), config.folder.clone());
-            Err(DeltaError::Overtaken { sink, folder, tries: TRIES_MAX })
-        })
-    }
-
-    // Deletes files of checkpoints after `newest` that the table does not know and never did. Those that it has known are left to
-    // VACUUM: somebody may be reading an earlier version.
-    fn delete_unknown(&mut self, newest: u64) -> Result<(), DeltaError> {
-        let mut found = Vec::new();
-        files_after(&self.config.folder, &mut String::new(), newest, &mut found)?;
-        let Some(table) = self.table.as_ref().filter(|_| !found.is_empty()) else { return Ok(()) };
-        let mut known: HashSet<String> = self.runtime.block_on(table.removed())?;
-        known.extend(table.active()?.iter().map(|file| file.path().into_owned()));
-        for path in found.into_iter().filter(|path| !known.contains(path)) {
-            let path = self.config.folder.join(path);
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != ErrorKind::NotFound => {
-                    return Err(DeltaError::Io { action: "delete", path, source });
-                }
-                _ => {}
+            let done = match intent.change(config, &open)? {
+                Some(change) => open.commit(config, change)?,
+                None => true,
+            };
+            if done {
+                return Ok(table.insert(open));
             }
+            *table = Some(open);
         }
-        Ok(())
+        let (sink, folder) = (config.sink.clone(), config.folder.clone());
+        Err(DeltaError::Overtaken { sink, folder, tries: TRIES_MAX })
     }
+}
+
+// Deletes files of checkpoints after `newest` that the table does not know and never did. Those that it has known are left to
+// VACUUM: somebody may be reading an earlier version.
+fn delete_unknown(config: &DeltaConfig, table: &Table, newest: u64) -> Result<(), DeltaError> {
+    let mut found = Vec::new();
+    files_after(&config.folder, &mut String::new(), newest, &mut found)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let files = table.files()?;
+    let mut known = files.removed;
+    known.extend(files.active.iter().map(|file| file.path().into_owned()));
+    for path in found.into_iter().filter(|path| !known.contains(path)) {
+        let path = config.folder.join(path);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(DeltaError::Io { action: "delete", path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl Intent<'_> {
     // What there is to do; `None`: nothing.
-    async fn change(
-        &mut self,
-        config: &DeltaConfig,
-        table: &Table,
-        progress: Progress,
-    ) -> Result<Option<Change>, DeltaError> {
+    fn change(&mut self, config: &DeltaConfig, table: &Table) -> Result<Option<Change>, DeltaError> {
+        let progress = table.progress();
         let commit = |actions: Vec<Action>, operation: DeltaOperation, checkpoint: Option<u64>| {
             let is_append = matches!(operation, DeltaOperation::Write { .. });
             let mut metadata = vec![
@@ -170,8 +146,9 @@ impl Intent<'_> {
                 Ok(Some(commit(adds, append, Some(*checkpoint))))
             }
             Intent::Sweep { newest } => {
-                let newer: Vec<Action> = table
-                    .active()?
+                let files = table.files()?;
+                let newer: Vec<Action> = files
+                    .active
                     .iter()
                     .filter(|file| {
                         own_checkpoint(&file.path()).is_some_and(|checkpoint| checkpoint > *newest)
@@ -182,7 +159,7 @@ impl Intent<'_> {
                     let is_first = progress.generation < config.generation;
                     return Ok(is_first.then(|| commit(Vec::new(), append, None)));
                 }
-                table.check_not_rewritten(config, *newest).await?;
+                table.check_not_rewritten(config, &files, *newest)?;
                 let back = DeltaOperation::Restore { version: None, datetime: None };
                 Ok(Some(commit(newer, back, Some(*newest))))
             }
@@ -290,7 +267,9 @@ impl Publisher for DeltaPublisher {
 
     fn sweep(&mut self, newest: u64) -> Result<(), JobError> {
         // The commit first: it keeps out an older run, which could publish what is deleted here.
-        self.reach(Intent::Sweep { newest })?;
-        Ok(self.delete_unknown(newest)?)
+        let config = self.config.clone();
+        let table = self.reach(Intent::Sweep { newest })?;
+        table.sweep_log()?;
+        Ok(delete_unknown(&config, table, newest)?)
     }
 }

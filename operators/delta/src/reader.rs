@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use deltalake_core::kernel::transaction::PROTOCOL;
 
-use crate::{DeltaError, runtime, table};
+use crate::{DeltaError, blocking, table};
 
 /// A table's files at a version.
 #[derive(Debug, Clone)]
@@ -44,17 +44,13 @@ pub fn is_table(folder: &Path) -> bool {
 /// # Errors
 /// There is no table, it can't be read, or it has features (deletion vectors, mapped columns) that need more than its files.
 pub fn active_files(folder: &Path) -> Result<DeltaFiles, DeltaError> {
-    // A runtime can't be waited for on a thread of another one.
-    std::thread::scope(|scope| {
-        let read = scope.spawn(|| runtime().map_err(DeltaError::Threads)?.block_on(read(folder)));
-        read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    blocking(async || read(folder).await)
 }
 
 async fn read(folder: &Path) -> Result<DeltaFiles, DeltaError> {
     let unsupported =
         |detail: String| DeltaError::Unsupported { folder: folder.to_owned(), action: "read", detail };
-    let table = table::load(folder).await?;
+    let table = table::load(folder, None).await?;
     let table = table.ok_or_else(|| unsupported("it has no log; is the folder right?".to_owned()))?;
     let failed =
         |source| DeltaError::Table { action: "read", folder: folder.to_owned(), source: Box::new(source) };

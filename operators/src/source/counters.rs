@@ -134,7 +134,8 @@ impl SourceCounters {
         &self.splits[number as usize]
     }
 
-    pub(super) fn waits(&self) -> Waits {
+    /// For one worker's part of the source: says what it waits for.
+    pub fn waits(&self) -> Waits {
         Waits { sinks: self.waits_for_sinks.add(), checkpoint: self.waits_for_checkpoint.add() }
     }
 
@@ -200,14 +201,14 @@ pub enum WaitsFor {
 }
 
 /// How long a source on one worker waits.
-pub(super) struct Waits {
+pub struct Waits {
     sinks: Arc<Stopwatch>,
     checkpoint: Arc<Stopwatch>,
 }
 
 impl Waits {
     /// Notes that it may not read.
-    pub(super) fn wait(&self, what: WaitsFor) {
+    pub fn wait(&self, what: WaitsFor) {
         let (on, off) = match what {
             WaitsFor::Sinks => (&self.sinks, &self.checkpoint),
             WaitsFor::Checkpoint => (&self.checkpoint, &self.sinks),
@@ -217,7 +218,7 @@ impl Waits {
     }
 
     /// Notes that it reads on, or has ended.
-    pub(super) fn over(&self) {
+    pub fn over(&self) {
         self.sinks.stop();
         self.checkpoint.stop();
     }

@@ -12,7 +12,7 @@ use thalweg_engine::watermark::{BEGINNING, END, EventTime};
 use thalweg_schemas::time::format_rfc3339;
 
 use super::validate::Format;
-use super::{load, table};
+use super::{load, logging, table};
 use crate::lower::sources::ends_now;
 use crate::plan::Plan;
 use crate::run;
@@ -64,7 +64,7 @@ pub(super) fn checkpoints(args: &CheckpointsArgs) -> Result<ExitCode> {
     }
     // A damaged newest one is what a run would fail on.
     if let Err(damaged) = history.newest() {
-        writeln!(std::io::stderr(), "warning: {damaged}")?;
+        logging::warning(format_args!("{damaged}"));
     }
     Ok(ExitCode::SUCCESS)
 }

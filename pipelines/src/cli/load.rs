@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::logging;
 use crate::catalogue;
 use crate::plan::{self, Plan};
 use crate::spec::{self, Problem, in_file_order};
@@ -46,6 +47,11 @@ pub(super) fn load_or_report(pipeline: &Path) -> Result<Option<Plan>> {
 
 /// Shows problems and warnings on standard error.
 pub(super) fn report(loaded: &Loaded) -> Result<()> {
+    if logging::is_json() {
+        loaded.problems.iter().for_each(|problem| logging::error(format_args!("{problem}")));
+        loaded.warnings.iter().for_each(|problem| logging::warning(format_args!("{problem}")));
+        return Ok(());
+    }
     let mut out = std::io::stderr().lock();
     let terminal = out.is_terminal();
     let paint = |colour: &str, text: &str| {

@@ -3,7 +3,7 @@
 //! | | text | JSON |
 //! |---|---|---|
 //! | log | a line an event: time, level, target, message | an object a line, with the same and the event's fields |
-//! | notices, progress | lines of plain words | as the log, with the target `thalweg::notice` |
+//! | notices, progress, errors | lines of plain words | as the log, with the target `thalweg::notice` |
 //!
 //! Times are RFC 3339, in UTC. Nothing of this goes to standard output.
 
@@ -56,6 +56,15 @@ pub(super) fn notice(text: fmt::Arguments<'_>) {
     } else {
         // Who closed standard error does not want to know.
         let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+/// Says what may be wrong.
+pub(super) fn warning(text: fmt::Arguments<'_>) {
+    if is_json() {
+        tracing::warn!(target: NOTICE, "{text}");
+    } else {
+        let _ = writeln!(std::io::stderr(), "warning: {text}");
     }
 }
 

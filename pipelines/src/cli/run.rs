@@ -162,6 +162,10 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         summary => summary?,
     };
     let to_stdout = plan.sinks.iter().any(|sink| sink.kind == SinkKind::Stdout);
+    // Each process knows its own part; the account of the whole job stands in its last checkpoint.
+    if args.process.is_some_and(|process| process > 0) {
+        return Ok(ExitCode::SUCCESS);
+    }
     match args.format {
         Format::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&summary)?)?,
         // Standard output is the rows' where a sink writes there.
@@ -169,9 +173,9 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
             logging::notice(format_args!("{}", serde_json::to_string(&summary)?));
         }
         Format::Text if to_stdout => {
-            print(&mut std::io::stderr().lock(), &plan.name, &summary, &output)?;
+            print(&mut std::io::stderr().lock(), &plan.name, &summary, &output, args.process.is_some())?;
         }
-        Format::Text => print(&mut std::io::stdout().lock(), &plan.name, &summary, &output)?,
+        Format::Text => print(&mut std::io::stdout().lock(), &plan.name, &summary, &output, args.process.is_some())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -219,7 +223,7 @@ fn may_throw_away(output: &Path) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path) -> Result<()> {
+fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path, part: bool) -> Result<()> {
     let ended = if summary.stopped { "stopped" } else { "done" };
     writeln!(
         out,
@@ -241,6 +245,9 @@ fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path) -> R
             "{} open groups of windows are kept in the last checkpoint; run it again to go on",
             table::count(summary.windows_open)
         )?;
+    }
+    if part {
+        writeln!(out, "this is the part of process 0; `thalweg checkpoints` has the whole job's account")?;
     }
     writeln!(out, "query it: thalweg sql --data {}", output.display())?;
     Ok(())

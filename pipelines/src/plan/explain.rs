@@ -71,14 +71,18 @@ impl Plan {
         for planned in &self.sinks {
             let mut details = Vec::new();
             let title = match &planned.kind {
-                SinkKind::Parquet { partition_by, target_file_bytes } => {
+                SinkKind::Parquet { partition_by, target_file_bytes }
+                | SinkKind::Delta { partition_by, target_file_bytes } => {
                     details.push(("file size".into(), Size { bytes: *target_file_bytes }.to_string()));
                     let names: Vec<&str> =
                         partition_by.iter().map(|each| each.name(&planned.columns)).collect();
                     if !names.is_empty() {
                         details.push(("folders".into(), names.join(", ")));
                     }
-                    "Parquet files".to_owned()
+                    match planned.kind {
+                        SinkKind::Delta { .. } => "a Delta table".to_owned(),
+                        _ => "Parquet files".to_owned(),
+                    }
                 }
                 SinkKind::Kafka { brokers, topic, key, properties: _ } => {
                     details.push(("brokers".into(), brokers.clone()));
@@ -93,7 +97,7 @@ impl Plan {
                 SinkKind::Stdout => "standard output".to_owned(),
             };
             let is_folder = |index: usize| match &planned.kind {
-                SinkKind::Parquet { partition_by, .. } => {
+                SinkKind::Parquet { partition_by, .. } | SinkKind::Delta { partition_by, .. } => {
                     partition_by.contains(&PartitionColumn::Column(index))
                 }
                 SinkKind::Kafka { .. } | SinkKind::Jsonl | SinkKind::Stdout => false,

@@ -341,6 +341,13 @@ pub enum SinkKind {
         /// About how large a file grows, in bytes.
         target_file_bytes: u64,
     },
+    /// A Delta Lake table.
+    Delta {
+        /// Its partition columns, in their order.
+        partition_by: Vec<PartitionColumn>,
+        /// About how large a file grows, in bytes.
+        target_file_bytes: u64,
+    },
     /// Records of a Kafka topic.
     Kafka {
         /// `host:port`, several separated by commas.

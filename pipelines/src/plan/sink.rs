@@ -9,9 +9,9 @@ use super::model::{PartitionColumn, SinkKind};
 use super::step::find;
 use super::types::type_name;
 use super::windowed::WINDOW_START;
-use crate::spec::{KafkaSinkSpec, ParquetSpec, SinkSpec, Spanned};
+use crate::spec::{KafkaSinkSpec, SinkSpec, Size, Spanned};
 
-/// About how large a Parquet file grows unless the spec says otherwise.
+/// About how large a Parquet file, also a Delta table's, grows unless the spec says otherwise.
 const TARGET_FILE_BYTES: u64 = 128 << 20;
 /// Smaller files than this cost readers more to open than to read.
 const TARGET_FILE_BYTES_MIN: u64 = 64 << 10;
@@ -25,7 +25,15 @@ impl Checker<'_> {
         let input = names.stream(&sink.from)?;
         let columns = self.columns(input)?.own.clone();
         let kind = if let Some(parquet) = &sink.parquet {
-            self.parquet(parquet, &columns, &path)
+            let files = (&parquet.partition_by[..], parquet.target_file_size.as_ref());
+            let (partition_by, target_file_bytes) = self.files(files, &columns, &format!("{path}.parquet"));
+            SinkKind::Parquet { partition_by, target_file_bytes }
+        } else if let Some(delta) = &sink.delta {
+            let (path, files) =
+                (format!("{path}.delta"), (&delta.partition_by[..], delta.target_file_size.as_ref()));
+            self.delta_columns(sink, &columns, &path);
+            let (partition_by, target_file_bytes) = self.files(files, &columns, &path);
+            SinkKind::Delta { partition_by, target_file_bytes }
         } else if let Some(kafka) = &sink.kafka {
             self.kafka_sink(kafka, &columns, &path)
         } else if sink.jsonl.is_some() {
@@ -37,30 +45,54 @@ impl Checker<'_> {
         is_right.then(|| CheckedSink { name: sink.name.value.clone(), input, columns, kind })
     }
 
-    fn parquet(&mut self, parquet: &ParquetSpec, columns: &[Field], path: &str) -> SinkKind {
-        let path = format!("{path}.parquet");
-        let partition_by: Vec<PartitionColumn> = parquet
-            .partition_by
+    // Folders, and about how large a file in them grows, in bytes.
+    fn files(
+        &mut self,
+        (names, size): (&[Spanned<String>], Option<&Spanned<Size>>),
+        columns: &[Field],
+        path: &str,
+    ) -> (Vec<PartitionColumn>, u64) {
+        let partition_by: Vec<PartitionColumn> = names
             .iter()
             .filter_map(|name| self.partition_column(name, columns, &format!("{path}.partition_by")))
             .collect();
         let plain = partition_by.iter().filter(|column| matches!(column, PartitionColumn::Column(_))).count();
         if plain > 0
             && plain == columns.len()
-            && let Some(last) = parquet.partition_by.last()
+            && let Some(last) = names.last()
         {
             let hint = "a column of partition_by is not written into the files; leave one out".to_owned();
             self.problem(last.at, &format!("{path}.partition_by"), "no column is left to write", Some(hint));
         }
-        let size = parquet.target_file_size.as_ref();
         if let Some(size) = size.filter(|size| size.bytes < TARGET_FILE_BYTES_MIN) {
             let hint = "write 64KiB at least; 128MiB is a good size".to_owned();
             let path = format!("{path}.target_file_size");
             self.problem(size.at, &path, format!("files of {} are too small", size.value), Some(hint));
         }
-        SinkKind::Parquet {
-            partition_by,
-            target_file_bytes: size.map_or(TARGET_FILE_BYTES, |size| size.bytes),
+        (partition_by, size.map_or(TARGET_FILE_BYTES, |size| size.bytes))
+    }
+
+    // A Delta table has fewer types than there are here, and its columns' names may not differ in letter case alone.
+    fn delta_columns(&mut self, sink: &SinkSpec, columns: &[Field], path: &str) {
+        let at = sink.from.at;
+        for (index, column) in columns.iter().enumerate() {
+            let (name, data_type) = (column.name(), column.data_type());
+            if thalweg_delta::written_type(data_type).is_none() {
+                let message =
+                    format!("{name} is of type {}, which a Delta table does not have", type_name(data_type));
+                self.problem(at, path, message, Some("cast it in select, or leave it out".to_owned()));
+            }
+            let alike =
+                columns[..index].iter().find(|other| other.name().to_lowercase() == name.to_lowercase());
+            let wrong = if thalweg_delta::name_fits(name) {
+                alike.map(|other| format!("it differs from \"{}\" only in letter case", other.name()))
+            } else {
+                Some("its name may have no space, and none of ,;{}()=".to_owned())
+            };
+            if let Some(wrong) = wrong {
+                let message = format!("a Delta table can't have a column \"{name}\": {wrong}");
+                self.problem(at, path, message, Some("give it another name in select".to_owned()));
+            }
         }
     }
 

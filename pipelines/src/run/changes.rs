@@ -88,6 +88,7 @@ fn describe_sink(sink: &PlannedSink) -> String {
     };
     match &sink.kind {
         SinkKind::Parquet { partition_by, .. } => format!("parquet in folders by ({})", names(partition_by)),
+        SinkKind::Delta { partition_by, .. } => format!("delta table by ({})", names(partition_by)),
         SinkKind::Kafka { topic, .. } => format!("kafka topic {topic}"),
         SinkKind::Jsonl => "jsonl".to_owned(),
         SinkKind::Stdout => "stdout".to_owned(),

@@ -104,3 +104,89 @@ fn at_work(status: &Status) -> Vec<(HoldUp, Duration)> {
     let steps = steps.map(|step| (HoldUp::Step(step.name.clone()), step.counters.busy()));
     sinks.chain(steps).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use thalweg_engine::checkpoint::Cuts;
+    use thalweg_engine::control::Control;
+    use thalweg_engine::tick::TickClock;
+    use thalweg_operators::sink::SinkCounters;
+    use thalweg_operators::source::SourceCounters;
+
+    use super::*;
+    use crate::run::StepStatus;
+
+    fn status() -> Status {
+        let step = |name: &str| StepStatus {
+            name: name.to_owned(),
+            windowed: false,
+            counters: Arc::default(),
+        };
+        Status {
+            pipeline: "held".to_owned(),
+            generation: 1,
+            sources: vec![Arc::new(SourceCounters::new("calls", Vec::new()))],
+            steps: vec![step("first"), step("second")],
+            sinks: ["out", "_late"].map(|name| (name.to_owned(), Arc::<SinkCounters>::default())).to_vec(),
+            checkpoints: Arc::default(),
+            cuts: Cuts::new(7, 1, TickClock::default()),
+            bounded: false,
+            control: Control::new(),
+        }
+    }
+
+    // Lets time go by, without an assumption on how much.
+    fn a_moment() {
+        let before = Instant::now();
+        while before.elapsed() < Duration::from_micros(100) {}
+    }
+
+    fn told(holdups: &mut HoldUps) -> Option<String> {
+        holdups.look().map(|(what, _)| what.to_string())
+    }
+
+    #[test]
+    fn what_is_at_work_while_a_source_waits_is_what_it_waits_for() {
+        let status = status();
+        let mut holdups = HoldUps::new(status.clone(), Duration::ZERO);
+        assert_eq!(told(&mut holdups), None);
+        let (step, sink) = (status.steps[1].counters.meter(), status.sinks[0].1.busy.add());
+        let waits = status.sources[0].waits();
+
+        // What was at work before counts for nothing.
+        sink.time(a_moment);
+        assert_eq!(told(&mut holdups), None, "it may read");
+        waits.wait(WaitsFor::Sinks);
+        a_moment();
+        assert_eq!(told(&mut holdups), Some("sinks that take rows slowly".to_owned()));
+        while told(&mut holdups) != Some("step second".to_owned()) {
+            step.work(a_moment);
+        }
+        waits.over();
+        assert_eq!(told(&mut holdups), None);
+        waits.wait(WaitsFor::Sinks);
+        while told(&mut holdups) != Some("sink out".to_owned()) {
+            sink.time(a_moment);
+        }
+        waits.wait(WaitsFor::Checkpoint);
+        assert_eq!(told(&mut holdups), Some("checkpoint 8 to be published".to_owned()));
+        waits.over();
+        // Also where it blocks the worker, so that no source is asked at all.
+        sink.start();
+        assert_eq!(told(&mut holdups), Some("sink out".to_owned()));
+    }
+
+    #[test]
+    fn short_waits_are_not_worth_a_word() {
+        let status = status();
+        let mut holdups = HoldUps::new(status.clone(), WORTH_A_WORD);
+        status.sources[0].waits().wait(WaitsFor::Checkpoint);
+        status.sinks[1].1.busy.add().start();
+        assert_eq!(told(&mut holdups), None);
+        let by = HoldUp::Publishing { checkpoint: 8, sink: Some("out".to_owned()) };
+        assert_eq!(by.to_string(), "checkpoint 8 to be published by sink out");
+    }
+}

@@ -169,7 +169,7 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     }
     let since = base.as_ref().map_or_else(Since::new, |base| changes::newer(base, &mut description));
     let from = base.as_ref().map_or(0, |base| base.number);
-    let mut publishers = publishers(plan, &options.output, &log.own().job)?;
+    let mut publishers = publishers(plan, &options.output, log.own())?;
     let wrong = |error| RunError::Publish { checkpoint: from, error };
     if let Some(base) = &base {
         publish(&mut publishers, base, &CheckpointCounters::default()).map_err(wrong)?;

@@ -33,7 +33,7 @@ pub struct Status {
     pub cuts: Cuts,
     /// Whether every source has an end.
     pub bounded: bool,
-    control: Control,
+    pub(super) control: Control,
 }
 
 /// What a step has done so far.

@@ -7,10 +7,10 @@ use super::units::Size;
 use super::yaml::{Kind, Node};
 use super::{Spanned, source};
 
-/// Where rows go: parquet, kafka, jsonl or stdout.
+/// Where rows go: parquet, delta, kafka, jsonl or stdout.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(rename = "Sink", deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["parquet"] }, { "required": ["kafka"] }, { "required": ["jsonl"] }, { "required": ["stdout"] }]))]
+#[schemars(extend("oneOf" = [{ "required": ["parquet"] }, { "required": ["delta"] }, { "required": ["kafka"] }, { "required": ["jsonl"] }, { "required": ["stdout"] }]))]
 pub struct SinkSpec {
     /// The sink's name: its folder, and its table in SQL.
     #[schemars(skip)]
@@ -19,6 +19,8 @@ pub struct SinkSpec {
     pub from: Spanned<String>,
     /// Parquet files.
     pub parquet: Option<ParquetSpec>,
+    /// A Delta Lake table.
+    pub delta: Option<DeltaSpec>,
     /// A topic of a Kafka cluster.
     pub kafka: Option<KafkaSinkSpec>,
     /// A file of JSON objects, one a line.
@@ -35,6 +37,17 @@ pub struct SinkSpec {
 #[schemars(rename = "Parquet", deny_unknown_fields)]
 pub struct ParquetSpec {
     /// Columns whose values make folders (provider=openai/…); window_date is the day of window_start, in UTC.
+    #[schemars(default)]
+    pub partition_by: Vec<Spanned<String>>,
+    /// About how large a file grows before the next one is begun; by default 128MiB.
+    pub target_file_size: Option<Spanned<Size>>,
+}
+
+/// A Delta Lake table: the rows of a checkpoint become part of it in one commit.
+#[derive(Debug, Clone, Default, JsonSchema)]
+#[schemars(rename = "Delta", deny_unknown_fields)]
+pub struct DeltaSpec {
+    /// The table's partition columns; window_date is the day of window_start, in UTC.
     #[schemars(default)]
     pub partition_by: Vec<Spanned<String>>,
     /// About how large a file grows before the next one is begun; by default 128MiB.
@@ -69,7 +82,7 @@ pub struct JsonlSpec {}
 #[schemars(rename = "Stdout", deny_unknown_fields)]
 pub struct StdoutSpec {}
 
-const KINDS: [&str; 4] = ["parquet", "kafka", "jsonl", "stdout"];
+const KINDS: [&str; 5] = ["parquet", "delta", "kafka", "jsonl", "stdout"];
 
 pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> SinkSpec {
     let before = reader.failures();
@@ -78,12 +91,14 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         name,
         from: nowhere,
         parquet: None,
+        delta: None,
         kafka: None,
         jsonl: None,
         stdout: None,
         incomplete: true,
     };
-    let Some(fields) = reader.fields(node, path, &["from", "parquet", "kafka", "jsonl", "stdout"]) else {
+    let Some(fields) = reader.fields(node, path, &["from", "parquet", "delta", "kafka", "jsonl", "stdout"])
+    else {
         return sink;
     };
     let from =
@@ -99,11 +114,18 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
             _ => format!("several kinds of sinks ({})", kinds.join(", ")),
         };
         let hint =
-            "write one of parquet: {}, kafka: {…}, jsonl: {}, stdout: {}; several sinks may have the same \"from\""
+            "write one of parquet: {}, delta: {}, kafka: {…}, jsonl: {}, stdout: {}; several sinks may have the same \"from\""
                 .to_owned();
         reader.problem(sink.name.at, path, message, Some(hint));
     }
-    sink.parquet = fields.get("parquet").and_then(|entry| read_parquet(reader, entry));
+    sink.parquet = fields
+        .get("parquet")
+        .and_then(|entry| read_files(reader, entry))
+        .map(|(partition_by, target_file_size)| ParquetSpec { partition_by, target_file_size });
+    sink.delta = fields
+        .get("delta")
+        .and_then(|entry| read_files(reader, entry))
+        .map(|(partition_by, target_file_size)| DeltaSpec { partition_by, target_file_size });
     sink.kafka = fields.get("kafka").and_then(|entry| read_kafka(reader, entry));
     sink.jsonl = fields.get("jsonl").and_then(|entry| read_empty(reader, entry)).map(|()| JsonlSpec {});
     sink.stdout = fields.get("stdout").and_then(|entry| read_empty(reader, entry)).map(|()| StdoutSpec {});
@@ -111,15 +133,18 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
     sink
 }
 
-fn read_parquet(reader: &mut Reader, entry: &Entry<'_>) -> Option<ParquetSpec> {
+/// What Parquet files and tables of them have in common: partition columns and the files' size.
+type FilesSpec = (Vec<Spanned<String>>, Option<Spanned<Size>>);
+
+fn read_files(reader: &mut Reader, entry: &Entry<'_>) -> Option<FilesSpec> {
     if matches!(entry.value.kind, Kind::Null) {
-        return Some(ParquetSpec::default());
+        return Some(FilesSpec::default());
     }
     let fields = reader.fields(entry.value, &entry.path, &["partition_by", "target_file_size"])?;
     let partition_by = read_columns(reader, fields.get("partition_by"));
     let target_file_size =
         fields.get("target_file_size").and_then(|entry| reader.parsed(entry, "a size", Size::parse));
-    Some(ParquetSpec { partition_by, target_file_size })
+    Some((partition_by, target_file_size))
 }
 
 fn read_kafka(reader: &mut Reader, entry: &Entry<'_>) -> Option<KafkaSinkSpec> {

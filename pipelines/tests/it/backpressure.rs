@@ -25,7 +25,7 @@ use thalweg_operators::sink::{Sink, SinkError, SinkJob, sink};
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 use thalweg_operators::source::{
     EventTimeConfig, ReadProgress, ReadRequest, Record, SourceConfig, SourceCounters, SourceError, SourceJob,
-    SplitInfo, SplitReader, source,
+    SplitInfo, SplitReader, WaitsFor, source,
 };
 use thalweg_schemas::{Format, Schema};
 use timely::dataflow::channels::pact::Pipeline;
@@ -63,6 +63,8 @@ struct Shared {
     taken: Vec<AtomicU64>,
     /// A reader was called that should have waited.
     overran: AtomicBool,
+    /// Of each source, once they are built.
+    counters: Mutex<Vec<Arc<SourceCounters>>>,
 }
 
 impl Shared {
@@ -77,11 +79,18 @@ impl Shared {
             read: counts(),
             taken: counts(),
             overran: AtomicBool::new(false),
+            counters: Mutex::default(),
         })
     }
 
     fn workers(&self) -> usize {
         self.read.len()
+    }
+
+    /// What the first source waits for, and how long its workers have waited for sinks.
+    fn waits(&self) -> (Option<WaitsFor>, Duration) {
+        let counters = self.counters.lock().expect("no panic");
+        (counters[0].waiting().map(|(what, _)| what), counters[0].waited(WaitsFor::Sinks))
     }
 
     /// Rows that a worker may have read by now. The ticks of the others lie between those of the first: a tick of the first that
@@ -241,6 +250,7 @@ fn run_sources(shared: &Arc<Shared>, sources: &[Option<u64>]) {
             Arc::new(SourceCounters::new(number.to_string(), (0..workers as u32).map(split).collect()))
         })
         .collect();
+    shared.counters.lock().expect("no panic").clone_from(&counters);
     cluster::run(&Cluster::Threads { workers }, move |worker| {
         let (index, gate) = (worker.index(), Gate::new());
         worker.dataflow(|scope| {
@@ -344,9 +354,12 @@ fn a_stop_while_the_sink_stalls_ends_the_job_with_what_was_read() {
         for read in &shared.read {
             wait_until("every source waits", || read.load(SeqCst) == AHEAD * TICK_ROWS);
         }
+        wait_until("it is known what they wait for", || shared.waits().0 == Some(WaitsFor::Sinks));
         shared.control.end();
         shared.permits.give(AHEAD);
         running.end();
+        let (waits, waited) = shared.waits();
+        assert!(waits.is_none() && waited > Duration::ZERO, "{waits:?} after {waited:?}");
         for worker in 0..workers {
             let rows = [&shared.read, &shared.taken].map(|counts| counts[worker].load(SeqCst));
             assert_eq!(rows, [AHEAD * TICK_ROWS; 2], "rows read and taken by worker {worker} of {workers}");

@@ -10,6 +10,7 @@ mod failpoints;
 mod group_by;
 mod idle;
 mod kafka;
+mod metrics;
 mod outputs;
 mod patience;
 mod processes;

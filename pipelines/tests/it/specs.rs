@@ -78,7 +78,7 @@ fn a_problem_shows_its_place_on_a_terminal_and_in_json() {
     let problem = &problems[0];
     assert_eq!(
         problem.to_string(),
-        "p.yaml:4:30: sinks.out.partitions: unknown field; known fields: from, parquet, kafka, jsonl, stdout"
+        "p.yaml:4:30: sinks.out.partitions: unknown field; known fields: from, parquet, delta, kafka, jsonl, stdout"
     );
     assert_eq!(
         problem.excerpt().expect("an excerpt"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use thalweg_kafka::{KafkaConfig, Position, WriteRecord};
+use thalweg_kafka::{EndOffsets, KafkaConfig, Position, WriteRecord};
 use thalweg_operators::source::reader::ReadRequest;
 
 use crate::support::*;
@@ -167,4 +167,26 @@ fn a_read_waits_as_long_as_it_may_and_no_longer_than_it_must() {
         }
         assert!(started.elapsed() < PATIENCE / 2, "the records' arrival woke nobody");
     });
+}
+
+#[test]
+fn where_splits_end_now_is_told_as_often_as_it_is_asked() {
+    let brokers = shared().brokers();
+    let topic = new_topic(brokers, "growing", 2, &[]);
+    let ends = EndOffsets::new(&everything(brokers, &[&topic])).expect("a client can be made");
+    fill(brokers, &topic, 2, 5);
+    let splits = [(topic.as_str(), 1), (topic.as_str(), 0)];
+    let limit = Instant::now() + PATIENCE;
+    // A client that has not connected yet may have no answer.
+    let mut told = ends.ask(&splits, Duration::from_secs(5));
+    while told != [Some(5), Some(5)] {
+        assert!(Instant::now() < limit, "{told:?}");
+        told = ends.ask(&splits, Duration::from_secs(5));
+    }
+    fill(brokers, &topic, 1, 2);
+    assert_eq!(ends.ask(&splits, PATIENCE), [Some(5), Some(7)]);
+
+    let nowhere = KafkaConfig::new("calls", "127.0.0.1:1", ["calls"]);
+    let ends = EndOffsets::new(&nowhere).expect("a client can be made");
+    assert_eq!(ends.ask(&[("calls", 0)], Duration::from_millis(200)), [None], "no broker answers");
 }

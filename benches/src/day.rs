@@ -1,0 +1,152 @@
+//! A day in small: hundreds of millions of rows through windows of all kinds, with a checkpoint every two seconds, while somebody looks
+//! at memory, file handles and the time that checkpoints take. A leak shows between the first tenth and the last.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use thalweg::plan;
+use thalweg::run::{GoOn, RunOptions, prepare};
+use thalweg_engine::control::Control;
+use thalweg_telemetry::BenchConfig;
+
+use crate::folder;
+
+/// How much the last tenth may lie above the first, where nothing leaks.
+const GROWTH_MAX: f64 = 1.25;
+
+/// How long a day.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DayArgs {
+    /// Events, over 24 hours of event time. Their archive takes about 55 bytes each.
+    #[arg(long, default_value_t = 200_000_000)]
+    events: u64,
+    /// Workers.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+}
+
+const DAY: &str = r#"
+pipeline: day
+schemas:
+  call:
+    fields:
+      - { name: started_at, type: timestamp, encoding: ms, required: true }
+      - { name: provider, type: string, required: true }
+      - { name: model, type: string, required: true }
+      - { name: session_id, type: string, required: true }
+      - { name: status, type: string, required: true }
+      - { name: latency_ms, type: float64 }
+      - { name: cost_usd, type: decimal, scale: 6 }
+sources:
+  calls:
+    kafka: { topic: provider-requests, brokers: none, end: latest }
+    schema: call
+    event_time: { field: started_at, lateness: 2s }
+steps:
+  per_minute:
+    from: calls
+    window: { tumbling: 1m }
+    by: [provider, model]
+    select: { requests: count(*), p95_ms: "quantile(latency_ms, 0.95)", cost_usd: sum(cost_usd) }
+  sliding:
+    from: calls
+    window: { hopping: 10m, every: 1m }
+    by: [provider]
+    select: { requests: count(*), failed: count(*) filter (where status <> 'success'), mean_ms: avg(latency_ms) }
+  sessions: { from: calls, window: { session: 5m, max: 30m }, by: [session_id], select: { requests: count(*), cost_usd: sum(cost_usd) } }
+  hours: { from: sessions, window: { tumbling: 1h }, select: { sessions: count(*), cost_usd: sum(cost_usd) } }
+sinks:
+  per_minute: { from: per_minute, parquet: {} }
+  sliding: { from: sliding, parquet: {} }
+  sessions: { from: sessions, parquet: {} }
+  hours: { from: hours, parquet: {} }
+checkpoint: { interval: 2s, keep: 100000 }
+"#;
+
+/// What was seen at a moment.
+struct Seen {
+    resident: f64,
+    files: f64,
+    took_ms: f64,
+    rows: u64,
+}
+
+/// Runs the day and prints what was seen in each tenth.
+///
+/// # Errors
+/// When the job fails, or something has grown.
+pub(crate) fn run(arguments: &DayArgs) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    let archives = folder()?.join("day");
+    let output = folder()?.join("day-output");
+    let config = BenchConfig {
+        events: arguments.events,
+        sessions: (arguments.events / 25).max(1),
+        duration_s: 86_400,
+        ..BenchConfig::default()
+    };
+    writeln!(std::io::stderr(), "the archive of the day")?;
+    thalweg_telemetry::write_bench_archive(&config, &archives, &|_| {})?;
+    let plan = plan::load(DAY, Path::new("day.yaml"), &|_| None)
+        .map_err(|problems| anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default()))?;
+    let options = RunOptions {
+        archives: Some(archives),
+        go_on: GoOn::Fresh,
+        ..RunOptions::new(arguments.workers, &output)
+    };
+    let job = prepare(&plan, &options, &Control::new())?;
+    let status = job.status();
+    let started = Instant::now();
+    let running = std::thread::spawn(move || job.run());
+    let mut seen: Vec<Seen> = Vec::new();
+    while !running.is_finished() {
+        std::thread::sleep(Duration::from_millis(200));
+        seen.push(Seen {
+            resident: resident_bytes(),
+            files: fs::read_dir("/proc/self/fd").map_or(0.0, |files| files.count() as f64),
+            took_ms: status.checkpoints.took_ms.load(Relaxed) as f64,
+            rows: status.sources[0].read(),
+        });
+    }
+    let summary = running.join().map_err(|_| anyhow::anyhow!("the job panicked"))??;
+    writeln!(
+        out,
+        "{} rows in {:.0} s, {} windows fired, {} checkpoints",
+        arguments.events,
+        started.elapsed().as_secs_f64(),
+        summary.windows_fired,
+        status.checkpoints.made.load(Relaxed)
+    )?;
+    writeln!(out, "tenth  resident MB  files open  checkpoint ms")?;
+    let tenths: Vec<[f64; 3]> = (0..10)
+        .map(|tenth| {
+            let of = |of: fn(&Seen) -> f64| {
+                let range = arguments.events * tenth / 10..arguments.events * (tenth + 1) / 10;
+                let mut figures: Vec<f64> = seen.iter().filter(|s| range.contains(&s.rows)).map(of).collect();
+                figures.sort_by(f64::total_cmp);
+                figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+            };
+            [of(|s| s.resident / 1e6), of(|s| s.files), of(|s| s.took_ms)]
+        })
+        .collect();
+    for (tenth, [resident, files, took]) in tenths.iter().enumerate() {
+        writeln!(out, "{:>5}  {resident:>11.0}  {files:>10.0}  {took:>13.0}", tenth + 1)?;
+    }
+    // The first tenth fills the windows; what leaks goes on growing after it.
+    for (at, name) in ["memory", "file handles", "checkpoints' time"].into_iter().enumerate() {
+        let ratio = tenths[9][at] / tenths[1][at].max(1.0);
+        let verdict = if ratio <= GROWTH_MAX { "pass" } else { "MISSED" };
+        writeln!(out, "{name}: last tenth {ratio:.2} × the second {verdict} (≤ {GROWTH_MAX})")?;
+    }
+    fs::remove_dir_all(&output)?;
+    Ok(())
+}
+
+fn resident_bytes() -> f64 {
+    // Pages of 4 KiB: the second number.
+    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|pages| pages.parse::<f64>().ok()).unwrap_or(f64::NAN) * 4096.0
+}
