@@ -1,8 +1,9 @@
 # make demo    build, generate an hour of telemetry, run three pipelines over it, tell what they found
 # make test    all tests, those against Apache Kafka included
 # make lint    formatting and clippy
+# make chaos   jobs killed at random instants, 60 times over 2 million events, and what they wrote all the same
 # make bench   the benchmarks, against hand-written references
-.PHONY: demo test lint bench
+.PHONY: demo test lint chaos bench
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -21,7 +22,15 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --profile demo -- --deny warnings
 
+# THALWEG_CHAOS_SEED=… draws the same again.
+chaos: export THALWEG_CHAOS_KILLS ?= 60
+chaos: export THALWEG_CHAOS_EVENTS ?= 2_000_000
+chaos:
+	@scripts/setup.sh test
+	$(CARGO) test $(TESTED) --package thalweg --test it chaos:: -- --nocapture
+
 bench:
 	@scripts/setup.sh test
 	$(CARGO) build --locked --profile demo --package thalweg-benches
 	$(TARGET)/demo/thalweg-bench all
+	$(TARGET)/demo/thalweg-bench checkpoints

@@ -34,10 +34,10 @@ install_missing
 
 operators/kafka/broker/broker.sh fetch
 
-# DuckDB reads what the sinks wrote, with no help from us.
+# DuckDB and Delta Lake's Python package read what the sinks wrote, with no help from us.
 python=${CARGO_TARGET_DIR:-target}/python
-if ! "$python/bin/python" -c 'import duckdb' 2>/dev/null; then
+if ! "$python/bin/python" -c 'import duckdb, deltalake' 2>/dev/null; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || { missing=(python3-venv); install_missing; }
   python3 -m venv "$python"
-  "$python/bin/pip" install --quiet 'duckdb==1.4.*'
+  "$python/bin/pip" install --quiet 'duckdb==1.4.*' 'deltalake==1.*'
 fi

@@ -219,6 +219,8 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
     }
     let recovered = recovery::recover(plan, options)?;
     let from = recovered.base.as_ref().map_or(0, |base| base.number);
+    let memory = MemoryShares::new(plan, options.cluster.own_workers());
+    memory.warn(plan);
     let cuts = Cuts::new(from, options.cluster.own_workers(), TickClock::default());
     if let Some(base) = &recovered.base {
         // Before any split reports: one that comes back from idleness may not come back behind it.
@@ -231,7 +233,7 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
         control: control.clone(),
         cuts,
         generation: recovered.generation,
-        memory: MemoryShares::new(plan, options.cluster.own_workers()),
+        memory,
         steps: plan.steps.iter().map(|_| Arc::default()).collect(),
         sinks: plan.sinks.iter().map(|_| Arc::default()).collect(),
         late: Arc::default(),

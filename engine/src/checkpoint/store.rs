@@ -19,6 +19,18 @@ use super::CheckpointError;
 
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(not(feature = "s3"))]
+mod s3 {
+    use super::{Arc, CheckpointError, ObjectStore, Path};
+
+    pub(super) async fn open(
+        url: &url::Url,
+        _environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Arc<dyn ObjectStore>, Path), CheckpointError> {
+        let detail = "this program was built without the feature s3".to_owned();
+        Err(CheckpointError::Location { url: url.to_string(), detail })
+    }
+}
 
 /// How often an object is tried to be created that a bucket neither takes nor has.
 const CREATE_ATTEMPTS: u32 = 5;
@@ -55,14 +67,14 @@ impl Store {
             .build()
             .map_err(|error| bad(error.to_string()))?;
         let runtime = Arc::new(runtime);
-        if let Some((scheme, _)) = location.split_once("://").filter(|(scheme, _)| *scheme != "file") {
+        if location.contains("://") && !location.starts_with("file://") {
             let url = url::Url::parse(location).map_err(|error| bad(error.to_string()))?;
-            let (objects, root) = match scheme {
-                #[cfg(feature = "s3")]
-                "s3" | "s3a" => runtime.block_on(s3::open(&url, std::env::vars()))?,
-                _ => return Err(bad(format!("nothing here knows {scheme}://"))),
-            };
-            return Ok(Store { objects, root, location: url.as_str().trim_end_matches('/').to_owned(), runtime });
+            if !matches!(url.scheme(), "s3" | "s3a") {
+                return Err(bad(format!("nothing here knows {}://", url.scheme())));
+            }
+            let (objects, root) = runtime.block_on(s3::open(&url, environment()))?;
+            let location = url.as_str().trim_end_matches('/').to_owned();
+            return Ok(Store { objects, root, location, runtime });
         }
         let folder = FilePath::new(location.strip_prefix("file://").unwrap_or(location));
         std::fs::create_dir_all(folder).map_err(|error| bad(error.to_string()))?;
@@ -86,11 +98,7 @@ impl Store {
         name.split('/').fold(self.root.clone(), |path, part| path.join(part))
     }
 
-    fn error(
-        &self,
-        action: &'static str,
-        name: &str,
-    ) -> impl Fn(StorageError) -> CheckpointError + use<> {
+    fn error(&self, action: &'static str, name: &str) -> impl Fn(StorageError) -> CheckpointError + use<> {
         let path = format!("{}/{name}", self.location);
         move |source| CheckpointError::Storage { action, path: path.clone(), source }
     }
@@ -101,25 +109,26 @@ impl Store {
     /// # Errors
     /// [`CheckpointError::Storage`].
     pub fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, CheckpointError> {
-        self.runtime.block_on(self.created(&self.path(name), &bytes.into())).map_err(self.error("write", name))
+        self.runtime
+            .block_on(self.created(&self.path(name), &bytes.into()))
+            .map_err(self.error("write", name))
     }
 
-    // A request is sent again when its answer was lost, and may then find what it has written itself. A bucket also refuses one while
-    // another for the same name is under way, of which nothing may come.
+    // An answer may be lost on its way, and a request that is sent again is refused by what it has written itself. A bucket also refuses
+    // one while another for the same name is under way, of which nothing may come. So what counts is what is there.
     async fn created(&self, path: &Path, bytes: &Bytes) -> Result<bool, StorageError> {
         let mut attempt = 1;
         loop {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let refused = match self.objects.put_opts(path, bytes.clone().into(), options).await {
-                Ok(_) => return Ok(true),
-                Err(refused @ (StorageError::AlreadyExists { .. } | StorageError::Precondition { .. })) => refused,
-                Err(error) => return Err(error),
+            let Err(refused) = self.objects.put_opts(path, bytes.clone().into(), options).await else {
+                return Ok(true);
             };
             match self.objects.get(path).await {
                 Ok(found) => return Ok(found.bytes().await? == *bytes),
-                Err(StorageError::NotFound { .. }) if attempt == CREATE_ATTEMPTS => return Err(refused),
-                Err(StorageError::NotFound { .. }) => tokio::time::sleep(CREATE_AGAIN * attempt).await,
-                Err(error) => return Err(error),
+                Err(StorageError::NotFound { .. }) if attempt < CREATE_ATTEMPTS => {
+                    tokio::time::sleep(CREATE_AGAIN * attempt).await;
+                }
+                Err(_) => return Err(refused),
             }
             attempt += 1;
         }
@@ -176,18 +185,14 @@ impl Store {
     }
 }
 
+// What is no text configures nothing.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use futures::stream::BoxStream;
-    use object_store::memory::InMemory;
-    use object_store::{
-        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
-        PutResult,
-    };
 
     #[test]
     fn an_object_is_created_once() {
@@ -208,87 +213,5 @@ mod tests {
     fn an_unknown_scheme_is_refused() {
         let error = Store::open("gopher://x/y").unwrap_err().to_string();
         assert!(error.contains("gopher://x/y") && error.contains("s3://bucket"), "{error}");
-    }
-
-    /// A bucket whose answers get lost, so that requests come twice, and that refuses the first so many for nothing.
-    #[derive(Debug)]
-    struct Unreliable {
-        objects: InMemory,
-        refuses: AtomicU32,
-    }
-
-    impl fmt::Display for Unreliable {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("Unreliable")
-        }
-    }
-
-    type Result<T> = object_store::Result<T>;
-
-    #[async_trait::async_trait]
-    impl ObjectStore for Unreliable {
-        async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-            let refuses = self.refuses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-            if refuses.is_ok() {
-                let source = "409 ConditionalRequestConflict".into();
-                return Err(StorageError::AlreadyExists { path: path.to_string(), source });
-            }
-            self.objects.put_opts(path, payload.clone(), options.clone()).await?;
-            self.objects.put_opts(path, payload, options).await
-        }
-
-        async fn put_multipart_opts(
-            &self,
-            path: &Path,
-            options: PutMultipartOptions,
-        ) -> Result<Box<dyn MultipartUpload>> {
-            self.objects.put_multipart_opts(path, options).await
-        }
-
-        async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-            self.objects.get_opts(path, options).await
-        }
-
-        fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-            self.objects.delete_stream(paths)
-        }
-
-        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-            self.objects.list(prefix)
-        }
-
-        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-            self.objects.list_with_delimiter(prefix).await
-        }
-
-        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-            self.objects.copy_opts(from, to, options).await
-        }
-    }
-
-    fn unreliable(refuses: u32) -> Store {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Store {
-            objects: Arc::new(Unreliable { objects: InMemory::new(), refuses: refuses.into() }),
-            root: Path::default(),
-            location: "unreliable".to_owned(),
-            runtime: Arc::new(runtime),
-        }
-    }
-
-    #[test]
-    fn who_finds_its_own_object_has_written_it() {
-        let store = unreliable(0);
-        assert!(store.create("log/1.json", b"first".to_vec()).unwrap());
-        assert!(!store.create("log/1.json", b"second".to_vec()).unwrap());
-        assert_eq!(store.get("log/1.json").unwrap().as_ref(), b"first");
-    }
-
-    #[test]
-    fn a_refusal_without_an_object_is_no_answer() {
-        let store = unreliable(CREATE_ATTEMPTS - 1);
-        assert!(store.create("log/1.json", b"first".to_vec()).unwrap());
-        let error = unreliable(CREATE_ATTEMPTS).create("log/1.json", b"first".to_vec()).unwrap_err().to_string();
-        assert!(error.contains("log/1.json") && error.contains("ConditionalRequestConflict"), "{error}");
     }
 }

@@ -118,7 +118,7 @@ pub enum DeltaError {
     /// Delta's own library fails.
     #[error("can't {action} the Delta table {}: {source}", folder.display())]
     Table {
-        /// `open`, `read` or `write to`.
+        /// What can't be done with it: `open`, `read`, `make` …
         action: &'static str,
         /// The table's folder.
         folder: PathBuf,

@@ -90,10 +90,24 @@ impl Log {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
             Err(error) => return Err(failed(&path, error)),
         }
-        File::open(&self.folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| failed(&self.folder, error))?;
+        sync(&self.folder)?;
         Ok(true)
+    }
+
+    /// Makes what sums up the log to a version survive a loss of power: readers begin with it.
+    ///
+    /// # Errors
+    /// It is not there, or can't be synced.
+    pub(crate) fn sync_summary(&self, version: u64) -> Result<(), DeltaError> {
+        sync(&self.folder.join(format!("{version:020}.checkpoint.parquet")))?;
+        sync(&self.folder.join("_last_checkpoint"))?;
+        sync(&self.folder)
+    }
+
+    /// Whether there is any entry.
+    pub(crate) fn is_begun(&self) -> bool {
+        let names = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.map(|name| name.to_string_lossy().into_owned()).any(|name| name.ends_with(".json"))
     }
 
     /// Deletes what crashed runs have left of entries.
@@ -110,6 +124,15 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Makes a file, or a folder's list of names, survive a loss of power.
+pub(crate) fn sync(path: &Path) -> Result<(), DeltaError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|source| DeltaError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn parse(text: &str) -> serde_json::Result<Entry> {
@@ -138,7 +161,8 @@ mod tests {
         let log = Log::of(folder.path());
         let line = r#"{"txn":{"appId":"a","version":7}}"#;
         let text = format!("{line}\n{{\"remove\":{{\"path\":\"a%20b\"}}}}\n{{\"metaData\":{{}}}}");
-        assert!(log.create(3, text.as_bytes()).unwrap());
+        assert!(!log.is_begun());
+        assert!(log.create(3, text.as_bytes()).unwrap() && log.is_begun());
         assert!(!log.create(3, b"{}").unwrap());
         let entry = Entry {
             transactions: vec![("a".to_owned(), 7)],

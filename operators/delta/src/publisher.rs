@@ -21,6 +21,7 @@ use thalweg_engine::checkpoint::{Publisher, StagedFile};
 use thalweg_engine::control::JobError;
 use thalweg_operators::sink::SinkError;
 
+use crate::log::sync;
 use crate::table::{Change, Table};
 use crate::types::{delta_schema, written_schema};
 use crate::{DeltaError, own_checkpoint, stats};
@@ -211,13 +212,7 @@ fn add_actions(
             ..Add::default()
         }));
     }
-    for path in folders {
-        File::open(&path).and_then(|folder| folder.sync_all()).map_err(|source| DeltaError::Io {
-            action: "write",
-            path,
-            source,
-        })?;
-    }
+    folders.iter().try_for_each(|folder| sync(folder))?;
     Ok(adds)
 }
 

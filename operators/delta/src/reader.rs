@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use deltalake_core::kernel::transaction::PROTOCOL;
 
+use crate::log::Log;
 use crate::{DeltaError, blocking, table};
 
 /// A table's files at a version.
@@ -36,7 +37,7 @@ pub struct ActiveFile {
 
 /// Whether a folder is a Delta table.
 pub fn is_table(folder: &Path) -> bool {
-    folder.join("_delta_log").is_dir()
+    Log::of(folder).is_begun()
 }
 
 /// The files of the table in `folder`, at its newest version. Blocks, and may be called from a future's thread.

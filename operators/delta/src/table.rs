@@ -268,7 +268,8 @@ impl Table {
             blocking(async || {
                 let made = create_checkpoint_from_table_url_and_cleanup(url, version, None, None).await;
                 made.map_err(|source| failed("sum up the log of", folder, source))
-            })
+            })?;
+            self.log.sync_summary(version)
         });
         // Rows are safe without it, and the next one makes good for it.
         if let Err(error) = summed_up {

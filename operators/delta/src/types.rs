@@ -60,10 +60,13 @@ pub fn written_type(data_type: &DataType) -> Option<DataType> {
             // As Parquet calls it, and other writers with it.
             DataType::List(Arc::new(Field::new("element", written_type(item.data_type())?, true)))
         }
-        DataType::Struct(fields) => {
-            let field =
-                |field: &Arc<Field>| Some(Field::new(field.name(), written_type(field.data_type())?, true));
-            DataType::Struct(fields.iter().map(field).collect::<Option<Vec<Field>>>()?.into())
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let written = fields.iter().enumerate().map(|(index, field)| {
+                let fits =
+                    name_fits(field.name()) && !fields[..index].iter().any(|other| is_alike(other, field));
+                Some(Field::new(field.name(), written_type(field.data_type()).filter(|_| fits)?, true))
+            });
+            DataType::Struct(written.collect::<Option<Vec<Field>>>()?.into())
         }
         _ => return None,
     })
@@ -72,6 +75,10 @@ pub fn written_type(data_type: &DataType) -> Option<DataType> {
 /// Whether a Delta table can have a column of that name; columns that differ only in letter case it can't have either.
 pub fn name_fits(name: &str) -> bool {
     !name.is_empty() && !name.contains([' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='])
+}
+
+fn is_alike(one: &Field, other: &Field) -> bool {
+    one.name().to_lowercase() == other.name().to_lowercase()
 }
 
 /// The columns of a table that a sink with `columns` writes.
@@ -89,7 +96,7 @@ pub fn written_schema(sink: &str, columns: &Schema) -> Result<SchemaRef, DeltaEr
         if !name_fits(field.name()) {
             return Err(name("Delta Lake allows no space and none of ,;{}()= in it"));
         }
-        if let Some(other) = fields.iter().find(|f| f.name().to_lowercase() == field.name().to_lowercase()) {
+        if let Some(other) = fields.iter().find(|other| is_alike(other, field)) {
             return Err(name(&format!("it differs from {:?} at most in letter case", other.name())));
         }
         let written = written_type(field.data_type()).ok_or_else(|| DeltaError::Type {
@@ -148,6 +155,12 @@ mod tests {
             "column a is of type Timestamp(ns), which a Delta table does not have",
         );
         check(&[("a", DataType::Decimal128(3, -2))], "column a is of type");
+        let inner = |names: &[&str]| {
+            DataType::Struct(names.iter().map(|n| Field::new(*n, DataType::Int8, true)).collect())
+        };
+        check(&[("a", inner(&["x", "b c"]))], "column a is of type Struct");
+        check(&[("a", inner(&["x", "X"]))], "column a is of type Struct");
+        assert!(written_schema("out", &schema(&[("a", inner(&["x", "y"]))])).is_ok());
     }
 
     #[test]

@@ -46,5 +46,5 @@ pub use partitioner::partition_of;
 pub use plan::{KafkaPlan, PlannedSplit};
 pub use reader::KafkaReader;
 pub use sink::{KafkaPublisher, KafkaSinkConfig, refused_sink_property};
-pub use transaction::{TransactionalConfig, TransactionalWriter};
+pub use transaction::{Committed, Progress, TransactionalConfig, TransactionalWriter};
 pub use writer::{KafkaWriter, WriteRecord};

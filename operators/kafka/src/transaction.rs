@@ -62,6 +62,24 @@ impl fmt::Debug for TransactionalConfig {
     }
 }
 
+/// How far a writer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The number that its last transaction was committed with.
+    pub number: u64,
+    /// The note beside it.
+    pub note: String,
+}
+
+/// What the brokers know of writers of one id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// How far they are; `None`: there was none, or the brokers have forgotten it.
+    pub progress: Option<Progress>,
+    /// The id of the brokers' cluster, by which it can be told from others; `None`: they don't say.
+    pub cluster_id: Option<String>,
+}
+
 /// What both kinds of clients need to reach the brokers; all other properties are a producer's, and a consumer would warn of them.
 const CONNECTION: [&str; 11] = [
     "security.",
@@ -87,6 +105,19 @@ impl TransactionalConfig {
         let observer = self.observer();
         Cluster::connect(&observer, observer.consumer_config(1)?, timeout)?.partitions(&self.topic)?;
         Ok(())
+    }
+
+    /// What writers of this id have committed, and where: asked without fencing any of them off, for `timeout` at most.
+    ///
+    /// # Errors
+    /// As [`TransactionalConfig::check`].
+    pub fn committed(&self, timeout: Duration) -> Result<Committed, KafkaError> {
+        self.producer()?;
+        let observer = self.observer();
+        let cluster = Cluster::connect(&observer, observer.consumer_config(1)?, timeout)?;
+        cluster.partitions(&self.topic)?;
+        let progress = committed(&cluster, self)?;
+        Ok(Committed { progress, cluster_id: cluster.consumer.client().fetch_cluster_id(timeout) })
     }
 
     fn producer(&self) -> Result<KafkaWriter, KafkaError> {
@@ -122,7 +153,7 @@ pub struct TransactionalWriter {
     config: TransactionalConfig,
     writer: KafkaWriter,
     group: ConsumerGroupMetadata,
-    progress: Option<u64>,
+    progress: Option<Progress>,
     state: State,
 }
 
@@ -162,7 +193,17 @@ impl TransactionalWriter {
     /// The number that the last transaction was committed with, by this writer or one before; `None`: there is none, or the
     /// brokers have forgotten it (a week after it was committed, unless `offsets.retention.minutes` says otherwise).
     pub fn progress(&self) -> Option<u64> {
-        self.progress
+        self.progress.as_ref().map(|progress| progress.number)
+    }
+
+    /// The note that the last transaction was committed with.
+    pub fn note(&self) -> Option<&str> {
+        self.progress.as_ref().map(|progress| progress.note.as_str())
+    }
+
+    /// The id of the brokers' cluster, by which it can be told from others; `None`: they don't say.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.writer.producer().client().fetch_cluster_id(LIMIT)
     }
 
     /// How many partitions a topic has now.
@@ -237,7 +278,8 @@ impl TransactionalWriter {
         self.state = State::Undecided;
         retried(&self.writer, &self.config, ("commit", LIMIT), |limit| producer.commit_transaction(limit))?;
         failpoint!("kafka::committed");
-        (self.state, self.progress) = (State::Ready, Some(progress));
+        self.state = State::Ready;
+        self.progress = Some(Progress { number: progress, note: note.to_owned() });
         Ok(())
     }
 
@@ -272,10 +314,10 @@ impl TransactionalWriter {
 }
 
 /// The progress as the brokers have it.
-fn committed(cluster: &Cluster<'_>, config: &TransactionalConfig) -> Result<Option<u64>, KafkaError> {
+fn committed(cluster: &Cluster<'_>, config: &TransactionalConfig) -> Result<Option<Progress>, KafkaError> {
     let mut asked = TopicPartitionList::with_capacity(1);
     asked.add_partition(&config.topic, PARTITION);
-    let offset = cluster.ask(None, |limit| {
+    let (offset, note) = cluster.ask(None, |limit| {
         // What is not decided yet is asked for again.
         let code = |error| match code(error) {
             RDKafkaErrorCode::UnstableOffsetCommit => RDKafkaErrorCode::Retry,
@@ -285,10 +327,10 @@ fn committed(cluster: &Cluster<'_>, config: &TransactionalConfig) -> Result<Opti
         let found =
             found.find_partition(&config.topic, PARTITION).ok_or(RDKafkaErrorCode::UnknownPartition)?;
         found.error().map_err(code)?;
-        Ok(found.offset())
+        Ok((found.offset(), found.metadata().to_owned()))
     })?;
     Ok(match offset {
-        Offset::Offset(progress) => u64::try_from(progress).ok(),
+        Offset::Offset(progress) => u64::try_from(progress).ok().map(|number| Progress { number, note }),
         _ => None,
     })
 }

@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | `partition` | Int32 | any integer |
 //! | `offset` | Int64 | any integer |
-//! | `timestamp` | Timestamp(ms, UTC) | any unit, no zone (taken as UTC), plain integers (taken as ms); nulls; may be missing |
+//! | `timestamp` | Timestamp(ms, UTC), nulls | any unit, no zone (taken as UTC), plain integers (taken as ms); may be missing |
 //! | `key` | Binary, nulls | text, fixed size; may be missing |
 //! | `value` | Binary, nulls are tombstones | text, fixed size |
 //! | `headers` | List<Struct<key Utf8, value Binary>>, nulls | a map; may be missing |
@@ -55,6 +55,7 @@ struct Part {
     /// Index into the plan's files.
     file: usize,
     first_offset: i64,
+    last_offset: i64,
     rows: u64,
     /// Row groups that may hold rows of the split, ascending.
     groups: Vec<usize>,
@@ -90,8 +91,8 @@ impl ArchiveConfig {
             let contents = file.contents()?;
             let mixed = contents.len() > 1;
             parts.extend(contents.into_iter().map(|content| {
-                let inspect::Content { partition, first_offset, rows, groups } = content;
-                (partition, Part { file: index, first_offset, rows, groups, mixed })
+                let inspect::Content { partition, first_offset, last_offset, rows, groups } = content;
+                (partition, Part { file: index, first_offset, last_offset, rows, groups, mixed })
             }));
         }
         parts.sort_by_key(|(partition, part)| (*partition, part.first_offset, part.file));
@@ -162,6 +163,14 @@ impl ArchivePlan {
     /// All splits, one a partition, ascending; of all workers.
     pub fn splits(&self) -> &[SplitInfo] {
         &self.splits
+    }
+
+    /// The offset after the last record of each partition that the archive holds, for whoever adds to it.
+    pub fn ends(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.splits.iter().zip(&self.parts).map(|(split, parts)| {
+            let last = parts.iter().map(|part| part.last_offset).max();
+            (split.partition, last.map_or(split.start, |last| last.saturating_add(1)))
+        })
     }
 
     /// Rows in all splits.

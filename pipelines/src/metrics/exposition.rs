@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{self, Registry};
 
-use super::families::{FAMILIES, Family, Kind, PIPELINE, PREFIX, Reading, Samples, Unit, Value};
+use super::families::{self, Family, Kind, PIPELINE, PREFIX, Reading, Samples, Unit, Value};
 use crate::run::Status;
 use crate::run::process::ProcessUse;
 
@@ -57,7 +57,7 @@ impl Collector for Job {
             started: self.started,
             now: SystemTime::now(),
         };
-        for family in FAMILIES {
+        for family in families::all() {
             let mut samples = Samples::default();
             (family.read)(&reading, &mut samples);
             if !samples.0.is_empty() {

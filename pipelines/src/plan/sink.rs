@@ -12,7 +12,7 @@ use super::windowed::WINDOW_START;
 use crate::spec::{KafkaSinkSpec, SinkSpec, Size, Spanned};
 
 /// About how large a Parquet file, also a Delta table's, grows unless the spec says otherwise.
-const TARGET_FILE_BYTES: u64 = 128 << 20;
+const TARGET_FILE_BYTES: u64 = 32 << 20;
 /// Smaller files than this cost readers more to open than to read.
 const TARGET_FILE_BYTES_MIN: u64 = 64 << 10;
 const WINDOW_DATE: &str = "window_date";
@@ -65,7 +65,7 @@ impl Checker<'_> {
             self.problem(last.at, &format!("{path}.partition_by"), "no column is left to write", Some(hint));
         }
         if let Some(size) = size.filter(|size| size.bytes < TARGET_FILE_BYTES_MIN) {
-            let hint = "write 64KiB at least; 128MiB is a good size".to_owned();
+            let hint = "write 64KiB at least; 32MiB is a good size".to_owned();
             let path = format!("{path}.target_file_size");
             self.problem(size.at, &path, format!("files of {} are too small", size.value), Some(hint));
         }

@@ -9,7 +9,7 @@
 //! The rest is for what nobody counts: batches between operators, buffers of writers. The state of open windows is not in it: it
 //! grows with the keys, not with the rows.
 
-use crate::plan::Plan;
+use crate::plan::{Plan, SinkKind};
 
 /// The shares of one worker's part of a sink or source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,29 @@ pub(crate) struct MemoryShares {
     pub(crate) fetched_bytes: usize,
 }
 
+/// Bytes of a Parquet file for a byte of rows, about.
+const SHRINKS_TO: f64 = 0.2;
+
 impl MemoryShares {
+    /// Says in the log which sinks' files will stay smaller than they are meant to be.
+    pub(crate) fn warn(self, plan: &Plan) {
+        for sink in &plan.sinks {
+            let (SinkKind::Parquet { target_file_bytes, .. } | SinkKind::Delta { target_file_bytes, .. }) = sink.kind
+            else {
+                continue;
+            };
+            let most = self.sink_buffer_bytes as f64 * SHRINKS_TO;
+            if target_file_bytes as f64 > most {
+                tracing::warn!(
+                    "sink {}: files are to grow to {} MiB, but rows of about {} MiB fit into memory before they are sorted; give the pipeline more `memory`",
+                    sink.name,
+                    target_file_bytes >> 20,
+                    most as u64 >> 20,
+                );
+            }
+        }
+    }
+
     pub(crate) fn new(plan: &Plan, workers: usize) -> Self {
         let total = usize::try_from(plan.memory_bytes).unwrap_or(usize::MAX);
         let workers = workers.max(1);

@@ -39,7 +39,8 @@ pub struct ParquetSpec {
     /// Columns whose values make folders (provider=openai/…); window_date is the day of window_start, in UTC.
     #[schemars(default)]
     pub partition_by: Vec<Spanned<String>>,
-    /// About how large a file grows before the next one is begun; by default 128MiB.
+    /// About how large a file grows before the next one is begun; by default 32MiB. A file is sorted as a whole, so `memory` may keep
+    /// it smaller, and a checkpoint ends it.
     pub target_file_size: Option<Spanned<Size>>,
 }
 
@@ -50,7 +51,8 @@ pub struct DeltaSpec {
     /// The table's partition columns; window_date is the day of window_start, in UTC.
     #[schemars(default)]
     pub partition_by: Vec<Spanned<String>>,
-    /// About how large a file grows before the next one is begun; by default 128MiB.
+    /// About how large a file grows before the next one is begun; by default 32MiB. A file is sorted as a whole, so `memory` may keep
+    /// it smaller, and a checkpoint ends it.
     pub target_file_size: Option<Spanned<Size>>,
 }
 

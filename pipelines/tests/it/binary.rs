@@ -1,4 +1,5 @@
-//! The binary as a process beside the test: started, signalled, waited for with a limit, and never left behind.
+//! The binary as a process beside the test: started, signalled, waited for with a limit, and never left behind; and what it has
+//! written.
 //!
 //! ```text
 //!   Run { pipeline, output, workers, … } ─start─▶ Running ─▶ id, signal, ended, log
@@ -16,8 +17,10 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use thalweg_engine::checkpoint::{CheckpointError, History, Manifest, Store};
+use thalweg_kafka::{KafkaConfig, Position};
+use thalweg_operators::source::{ReadRequest, SplitReader};
 
-use crate::patience::holds_within;
+use crate::patience::{PATIENCE, holds_within};
 use crate::support::{files, rows};
 
 /// How long a run may take that has only so much to do, with others beside it.
@@ -185,12 +188,32 @@ pub(crate) fn sink_rows(output: &Path, sink: &str) -> Vec<String> {
         "{} was left behind",
         hidden.map_or(String::new(), |path| path.display().to_string())
     );
-    if !found.iter().any(|path| path.extension().is_some_and(|of| of == "jsonl")) {
-        return rows(output, sink);
-    }
-    let text = |path: &PathBuf| fs::read_to_string(path).expect("lines of JSON");
-    let mut lines: Vec<String> =
-        found.iter().flat_map(|path| text(path).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-    lines.sort();
-    lines
+    rows(output, sink)
+}
+
+/// The committed records of a topic, sorted, each with its partition, time and key.
+pub(crate) fn committed_records(brokers: &str, topic: &str) -> Vec<String> {
+    let mut config = KafkaConfig::new("result", brokers, [topic]);
+    (config.start, config.end) = (Position::Earliest, Some(Position::Latest));
+    let plan = config.resolve(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let mut reader = plan.reader(0, 1).unwrap_or_else(|error| panic!("{error}"));
+    let splits = reader.splits().to_vec();
+    let mut order: Vec<usize> = (0..splits.len()).collect();
+    let mut found = Vec::new();
+    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let ended = holds_within(PATIENCE, || {
+        let wait = Duration::from_millis(100);
+        let request = ReadRequest { bytes_max: usize::MAX, records_max: usize::MAX, wait, order: &order };
+        let progress = reader.read(request, &mut |record| {
+            let (key, value) = (text(record.key), text(record.value));
+            let partition = splits[record.split].partition;
+            found.push(format!("{partition} {:?} {key:?} {value:?}", record.timestamp_us));
+        });
+        let progress = progress.unwrap_or_else(|error| panic!("{error}"));
+        order.retain(|split| !progress.ended.contains(split));
+        order.is_empty()
+    });
+    assert!(ended, "{topic} has no end: a transaction was left open");
+    found.sort();
+    found
 }

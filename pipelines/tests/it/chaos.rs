@@ -55,10 +55,11 @@ impl Schedule {
     fn next(&mut self) -> Start {
         let random = &mut self.random;
         let processes = 1 + random.below(2) as usize;
-        let victim = match (processes, random.below(4)) {
-            (1, _) | (_, 0) => Victim::All,
-            (_, 1) => Victim::Supervisor,
-            (_, which) => Victim::Process(which as usize - 2),
+        let victim = match (processes, random.below(5)) {
+            (_, 0) => Victim::Stopping,
+            (1, _) | (_, 1) => Victim::All,
+            (_, 2) => Victim::Supervisor,
+            (_, which) => Victim::Process(which as usize - 3),
         };
         let mut after = || {
             let ms = KILL_AFTER_MS.start + random.below(KILL_AFTER_MS.end - KILL_AFTER_MS.start);
@@ -99,10 +100,21 @@ impl fmt::Display for Start {
 enum Victim {
     /// Everybody at once.
     All,
+    /// Everybody, after they were told to stop: mostly in the midst of their last checkpoint.
+    Stopping,
     /// One of two processes; the supervisor starts the job again, which is killed as a whole later.
     Process(usize),
     /// The supervisor: the processes that are left stop by themselves, with the next run on their heels.
     Supervisor,
+}
+
+/// How a run ended that was to be killed.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Killed,
+    /// It was told to, and was faster.
+    Stopped,
+    Finished,
 }
 
 /// Processes whose supervisor was killed. They have to end by themselves.
@@ -175,23 +187,31 @@ impl Chaos {
         )
     }
 
-    /// Starts a job and kills it; what it ended with, where it ended before.
-    fn kill(&mut self, run: &Run) -> Option<bool> {
+    /// Starts a job and kills it, unless it ends before.
+    fn kill(&mut self, run: &Run) -> End {
         let start = self.schedule.next();
         println!("{}: {start}", run.output.file_name().unwrap_or_default().display());
         let mut running = Run { workers: start.workers, processes: start.processes, ..run.clone() }.start();
         if let Some(status) = running.ended_within(start.killed_after) {
             assert!(status.success(), "{status}: {}", running.log());
-            return Some(true);
+            return End::Finished;
         }
         let children = running.children();
         match start.victim {
+            Victim::Stopping => {
+                running.signal(Signal::SIGTERM);
+                if let Some(status) = running.ended_within(start.then_after / 20) {
+                    assert!(status.success(), "{status}: {}", running.log());
+                    return End::Stopped;
+                }
+                running.kill();
+            }
             Victim::Process(which) if which < children.len() => {
                 let _ = kill(children[which], Signal::SIGKILL);
                 self.kills += 1;
                 if let Some(status) = running.ended_within(start.then_after) {
                     assert!(status.success(), "{status}: {}", running.log());
-                    return Some(true);
+                    return End::Finished;
                 }
                 running.kill();
             }
@@ -202,7 +222,7 @@ impl Chaos {
             _ => running.kill(),
         }
         self.kills += 1;
-        None
+        End::Killed
     }
 
     /// A job whose input comes as it is killed, until all has come; then it is told to stop.
@@ -211,7 +231,7 @@ impl Chaos {
         let before = self.kills;
         while self.kills - before < kills {
             events.feed_part(self.kills - before, kills);
-            assert_eq!(self.kill(&prepared.run), None, "a job without an end has ended");
+            assert_ne!(self.kill(&prepared.run), End::Finished, "a job without an end has ended");
         }
         events.feed_rest();
         let start = self.schedule.next();
@@ -226,7 +246,7 @@ impl Chaos {
         let prepared = self.prepare(job, events);
         let before = self.kills;
         while self.kills - before < kills {
-            if self.kill(&prepared.run).is_some() {
+            if self.kill(&prepared.run) == End::Finished {
                 break;
             }
         }

@@ -15,7 +15,8 @@ use std::thread;
 use nix::sys::signal::Signal;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 
-use crate::binary::{Run, account, sink_rows};
+use crate::binary::{Run, account, committed_records, sink_rows};
+use crate::kafka::{broker, new_topic};
 use crate::support::{Random, assert_same_rows, files};
 
 /// A place where the sources let a test crash the process.
@@ -29,7 +30,7 @@ const fn point(name: &'static str) -> Point {
     Point { name, at_the_end: true }
 }
 
-const POINTS: [Point; 10] = [
+const POINTS: [Point; 17] = [
     Point { name: "checkpoint::asked", at_the_end: false },
     point("checkpoint::before_state"),
     point("checkpoint::between_state_files"),
@@ -40,6 +41,13 @@ const POINTS: [Point; 10] = [
     point("sink::published_a_file"),
     point("checkpoint::published"),
     point("checkpoint::forgetting"),
+    point("delta::before_commit"),
+    point("delta::committed"),
+    point("kafka::begun"),
+    point("kafka::written"),
+    point("kafka::before_commit"),
+    point("kafka::committed"),
+    point("kafka::noted"),
 ];
 
 const PIPELINE: &str = r#"
@@ -95,12 +103,14 @@ steps:
 sinks:
   tumbling: { from: tumbling, parquet: {} }
   hopping: { from: hopping, jsonl: {} }
-  sessions: { from: sessions, parquet: {} }
+  sessions: { from: sessions, delta: {} }
   short_sessions: { from: short_sessions, parquet: { partition_by: [window_date] } }
   trend: { from: trend, jsonl: {} }
   plain: { from: plain, parquet: { partition_by: [region] } }
+  sent: { from: tumbling, kafka: { topic: "${TOPIC}", brokers: "${BROKERS}", key: [name] } }
 "#;
 
+/// Those that write into folders.
 const SINKS: [&str; 8] =
     ["tumbling", "hopping", "sessions", "short_sessions", "trend", "plain", "_late", "_rejected"];
 const MANY: &str = "{ interval: 100ms, every_rows: 3_000, keep: 3 }";
@@ -139,9 +149,11 @@ struct Outcome {
     account: [u64; 4],
 }
 
-fn outcome(output: &Path) -> Outcome {
-    let rows = SINKS.map(|sink| (sink, sink_rows(output, sink)));
-    Outcome { rows: rows.into(), account: account(output) }
+fn outcome(run: &Run) -> Outcome {
+    let mut rows = BTreeMap::from(SINKS.map(|sink| (sink, sink_rows(&run.output, sink))));
+    let topic = run.environment.iter().find(|(name, _)| *name == "TOPIC").and_then(|(_, topic)| topic.to_str());
+    rows.insert("sent", committed_records(broker().brokers(), topic.expect("a topic")));
+    Outcome { rows, account: account(&run.output) }
 }
 
 /// The jobs of this test.
@@ -155,7 +167,13 @@ impl Jobs {
         let pipeline = self.folder.join(format!("{name}.yaml"));
         fs::write(&pipeline, PIPELINE.replace("CHECKPOINT", checkpoint)).expect("a pipeline");
         let output = self.folder.join(name);
-        Run { environment: vec![("ARCHIVES", self.folder.clone().into())], ..Run::new(&pipeline, &output) }
+        let brokers = broker().brokers();
+        let environment = vec![
+            ("ARCHIVES", self.folder.clone().into()),
+            ("BROKERS", brokers.into()),
+            ("TOPIC", new_topic(brokers, name, 2).into()),
+        ];
+        Run { environment, ..Run::new(&pipeline, &output) }
     }
 
     /// Runs it on so many workers to its crash. It may end well before it comes by so often, but not where it `must` come by.
@@ -169,7 +187,7 @@ impl Jobs {
 
     fn end(&self, run: &Run, workers: usize, what: &str, undisturbed: &Outcome) {
         let said = Run { workers, ..run.clone() }.to_the_end();
-        let found = outcome(&run.output);
+        let found = outcome(run);
         assert_eq!(found.account, undisturbed.account, "{what}: read, accepted, late, rejected; {said}");
         for (sink, rows) in &found.rows {
             assert_same_rows(&format!("{what}: {sink}"), rows, &undisturbed.rows[sink]);
@@ -196,7 +214,7 @@ fn a_crash_at_any_failpoint_changes_no_row() {
     let jobs = Jobs { folder: folder.path().to_owned() };
     let run = jobs.run("undisturbed", ONE);
     run.to_the_end();
-    let undisturbed = outcome(&run.output);
+    let undisturbed = outcome(&run);
     let [read, accepted, late, rejected] = undisturbed.account;
     assert_eq!(read, EVENTS.unsigned_abs());
     assert!(accepted > late && late > 100 && rejected > 100, "{:?}", undisturbed.account);

@@ -64,7 +64,9 @@ fn write_events(folder: &Path) {
         };
         let (partition, offset) = (row % PARTITIONS, row / PARTITIONS);
         let partition = i32::try_from(partition).expect("a partition");
-        writer.push(partition, offset, NOON_MS + ROWS, None, Some(payload.as_bytes()), &[]).expect("a record");
+        writer
+            .push(partition, offset, NOON_MS + ROWS, None, Some(payload.as_bytes()), &[])
+            .expect("a record");
     }
     writer.finish().expect("an archive");
 }
@@ -188,7 +190,8 @@ impl Scraped {
 
 // Name and labels of what the document lists.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
-    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/METRICS.md")).expect("the document");
+    let document =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/METRICS.md")).expect("the document");
     let rows = document.lines().filter(|line| line.starts_with("| `thalweg_"));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
@@ -211,7 +214,7 @@ fn a_job_that_waits_for_a_sink_says_so_and_its_numbers_balance() {
     let folder = tempfile::tempdir().expect("a folder");
     let sinks = "shown: { from: known, stdout: {} }\n  per_second: { from: per_second, jsonl: {} }";
     write_events(folder.path());
-    let mut job = Watched::start(folder.path(), &PIPELINE.replace("SINKS", sinks), &[], "");
+    let mut job = Watched::start(folder.path(), &PIPELINE.replace("SINKS", sinks), &["-v"], "");
     let address = job.address();
     let deadline = Instant::now() + LIMIT;
     // It goes on as long as somebody reads what it shows.
@@ -229,6 +232,12 @@ fn a_job_that_waits_for_a_sink_says_so_and_its_numbers_balance() {
     let line = job.wait_for("waits for sink shown (");
     assert!(line.starts_with("watched: ") && line.contains("watermark 2026-03-02T1"), "{line}");
 
+    let logged = job.said.iter().find(|line| line.contains("checkpoint published")).expect("a log").clone();
+    let mut words = logged.split_whitespace();
+    let time = words.next().filter(|time| time.ends_with('Z')).map(chrono::DateTime::parse_from_rfc3339);
+    assert!(time.is_some_and(|time| time.is_ok()) && words.next() == Some("INFO"), "{logged}");
+    assert!(words.next().is_some_and(|target| target.starts_with("thalweg_engine::checkpoint")), "{logged}");
+
     let scraped = Scraped::of(&address);
     let (read, accounted) = scraped.account();
     assert!(read > 0.0 && read < ROWS as f64, "{read}");
@@ -237,11 +246,17 @@ fn a_job_that_waits_for_a_sink_says_so_and_its_numbers_balance() {
     assert!(outcome("late") > 0.0 && outcome("rejected") > 0.0, "{:?}", scraped.0);
     assert_eq!(scraped.sum("thalweg_source_lag_rows", ""), ROWS as f64 - read);
     assert_eq!(scraped.sum("thalweg_source_next_offset", ""), read, "offsets begin at 0 and have no gaps");
-    assert!(scraped.sum("thalweg_sink_busy_seconds_total", "sink=\"shown\"") > 5.0, "it counts while it waits");
+    assert!(
+        scraped.sum("thalweg_sink_busy_seconds_total", "sink=\"shown\"") > 5.0,
+        "it counts while it waits"
+    );
     assert!(scraped.sum("thalweg_sink_commits_total", "sink=\"per_second\"") > 0.0);
     assert!(scraped.sum("thalweg_step_windows_fired_total", "step=\"per_second\"") > 0.0);
     let behind = scraped.sum("thalweg_watermark_behind_newest_seconds", "");
-    assert!((1.0..ROWS as f64 / 1e3).contains(&behind), "a second of lateness, and what is on its way: {behind}");
+    assert!(
+        (1.0..ROWS as f64 / 1e3).contains(&behind),
+        "a second of lateness, and what is on its way: {behind}"
+    );
     assert_eq!(exposed(&scraped), documented(), "METRICS.md lists what is exposed");
 
     let (status, headers, body) = get(&address, "/health");
@@ -276,7 +291,8 @@ fn a_job_that_waits_for_a_checkpoint_says_so_in_its_log_of_json() {
     let mut said = BTreeSet::new();
     for line in &job.said {
         let event: Json = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let field = |name: &str| event[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")).to_owned();
+        let field =
+            |name: &str| event[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")).to_owned();
         let time = field("timestamp");
         assert!(time.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(&time).is_ok(), "{line}");
         assert!(field("target").starts_with("thalweg"), "{line}");
@@ -286,7 +302,9 @@ fn a_job_that_waits_for_a_checkpoint_says_so_in_its_log_of_json() {
         }
     }
     // Of the pipeline, and before the job begins.
-    assert!(said.iter().any(|(level, message)| level == "WARN" && message.contains("nothing reads this step")));
+    assert!(
+        said.iter().any(|(level, message)| level == "WARN" && message.contains("nothing reads this step"))
+    );
     for message in ["the job begins", "checkpoint made", "checkpoint published", "progress"] {
         let told = said.contains(&("INFO".to_owned(), message.to_owned()));
         assert!(told, "nothing of \"{message}\" in {said:?}");

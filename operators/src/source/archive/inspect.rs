@@ -40,6 +40,8 @@ pub(super) struct ArchiveFile {
 pub(super) struct Content {
     pub(super) partition: i32,
     pub(super) first_offset: i64,
+    /// Below the first where there are no rows.
+    pub(super) last_offset: i64,
     pub(super) rows: u64,
     pub(super) groups: Vec<usize>,
 }
@@ -114,8 +116,13 @@ impl ArchiveFile {
     pub(super) fn contents(&self) -> Result<Vec<Content>, SourceError> {
         let rows = self.parquet().file_metadata().num_rows();
         if rows == 0 {
-            let of_name =
-                |(partition, first_offset)| Content { partition, first_offset, rows: 0, groups: Vec::new() };
+            let of_name = |(partition, first_offset): (i32, i64)| Content {
+                partition,
+                first_offset,
+                last_offset: first_offset.saturating_sub(1),
+                rows: 0,
+                groups: Vec::new(),
+            };
             return Ok(parse_name(&self.path).map(of_name).into_iter().collect());
         }
         let contents = match self.contents_by_statistics() {
@@ -183,7 +190,7 @@ impl ArchiveFile {
     /// The content of a file of one partition whose statistics are complete.
     fn contents_by_statistics(&self) -> Option<Content> {
         let mut partition = None;
-        let mut first_offset = i64::MAX;
+        let (mut first_offset, mut last_offset) = (i64::MAX, i64::MIN);
         for group in 0..self.parquet().num_row_groups() {
             if self.parquet().row_group(group).num_rows() == 0 {
                 continue;
@@ -192,11 +199,13 @@ impl ArchiveFile {
             if low != high || *partition.get_or_insert(low) != low {
                 return None;
             }
-            first_offset = first_offset.min(self.bounds(self.offset, group)?.0);
+            let (first, last) = self.bounds(self.offset, group)?;
+            (first_offset, last_offset) = (first_offset.min(first), last_offset.max(last));
         }
         Some(Content {
             partition: i32::try_from(partition?).ok()?,
             first_offset,
+            last_offset,
             rows: u64::try_from(self.parquet().file_metadata().num_rows()).ok()?,
             groups: (0..self.parquet().num_row_groups()).collect(),
         })
@@ -222,10 +231,12 @@ impl ArchiveFile {
                     let content = found.entry(partition).or_insert_with(|| Content {
                         partition,
                         first_offset: offset,
+                        last_offset: offset,
                         rows: 0,
                         groups: Vec::new(),
                     });
                     content.rows += 1;
+                    content.last_offset = content.last_offset.max(offset);
                     if content.groups.last() != Some(&group) {
                         content.groups.push(group);
                     }

@@ -82,7 +82,7 @@ fn sample(partitions: i32, rows: i64) -> Vec<Row> {
     let row = |i: i64| Row {
         partition: (i * 7 % i64::from(partitions)) as i32,
         offset: i * 3,
-        timestamp_us: Some((1_768_000_000_000 + i * 17) * 1000),
+        timestamp_us: (i % 13 != 0).then_some((1_768_000_000_000 + i * 17) * 1000),
         key: (i % 5 != 0).then(|| format!("key-{}", i % 97).into_bytes()),
         value: (i % 11 != 0)
             .then(|| format!("{{\"i\":{i},\"pad\":\"{}\"}}", "x".repeat((i % 40) as usize)).into_bytes()),
@@ -98,7 +98,7 @@ fn write(path: &Path, rows: &[Row], options: ArchiveOptions) -> ArchiveSummary {
     for row in rows {
         let headers: Vec<Header<'_>> =
             row.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
-        let timestamp_ms = row.timestamp_us.unwrap() / 1000;
+        let timestamp_ms = row.timestamp_us.map(|us| us / 1000);
         let (key, value) = (row.key.as_deref(), row.value.as_deref());
         writer.push(row.partition, row.offset, timestamp_ms, key, value, &headers).unwrap();
     }
@@ -142,6 +142,9 @@ fn what_was_written_is_read_back_by_any_number_of_workers() {
         assert_eq!(plan.rows(), 30_000);
         assert_eq!(plan.splits().iter().map(|split| split.number).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert_eq!(plan.splits()[0].topic.as_ref(), format!("{compression:?}"));
+        let end =
+            |partition| rows.iter().filter(|row| row.partition == partition).map(|row| row.offset + 1).max();
+        assert!(plan.ends().eq((0..5).map(|partition| (partition, end(partition).unwrap()))));
         for (workers, max) in
             [(1, (usize::MAX, usize::MAX)), (2, (777, usize::MAX)), (3, (usize::MAX, 5000)), (7, (1, 1))]
         {
@@ -182,6 +185,7 @@ fn a_file_of_several_partitions_by_another_tool_is_read() {
         let ahead: Vec<_> =
             plan.splits().iter().map(|split| (split.partition, split.records_ahead)).collect();
         assert_eq!(ahead, [(2, Some(6)), (9, Some(3))]);
+        assert!(plan.ends().eq([(2, 31), (9, 3)]));
         let short = |row: Row| (row.partition, row.offset, row.timestamp_us, row.value, row.key);
         let read: Vec<_> = read_all(&path).unwrap().into_iter().map(short).collect();
         let value = |bytes: &[u8]| Some(bytes.to_vec());
@@ -296,10 +300,13 @@ fn a_request_is_met_to_the_record_and_the_splits_are_taken_in_its_order() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = ArchiveWriter::new(folder.path(), small()).unwrap();
     for offset in 0..10 {
-        writer.push(0, offset, 0, None, Some(&[b'x'; 10]), &[]).unwrap();
-        writer.push(1, offset, 0, None, Some(&[b'y'; 10]), &[]).unwrap();
+        writer.push(0, offset, 0_i64, None, Some(&[b'x'; 10]), &[]).unwrap();
+        writer.push(1, offset, 0_i64, None, Some(&[b'y'; 10]), &[]).unwrap();
     }
-    assert!(matches!(writer.push(1, 9, 0, None, None, &[]), Err(ArchiveWriteError::Offset { last: 9, .. })));
+    assert!(matches!(
+        writer.push(1, 9, 0_i64, None, None, &[]),
+        Err(ArchiveWriteError::Offset { last: 9, .. })
+    ));
     writer.finish().unwrap();
     let mut reader = config(folder.path()).resolve().unwrap().reader(0, 1).unwrap();
     let mut read = |records_max, bytes_max, order: &[usize]| {
@@ -326,7 +333,7 @@ fn large_values_are_decoded_few_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = ArchiveWriter::new(folder.path(), ArchiveOptions::default()).unwrap();
     for offset in 0..12 {
-        writer.push(0, offset, 0, None, Some(&vec![b'a' + offset as u8; 3 << 20]), &[]).unwrap();
+        writer.push(0, offset, 0_i64, None, Some(&vec![b'a' + offset as u8; 3 << 20]), &[]).unwrap();
     }
     writer.finish().unwrap();
     let mut reader = config(folder.path()).resolve().unwrap().reader(0, 1).unwrap();

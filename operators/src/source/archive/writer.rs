@@ -126,7 +126,7 @@ struct PartitionWriter {
     partition: i32,
     offset_last: i64,
     offsets: Vec<i64>,
-    timestamps_ms: Vec<i64>,
+    timestamps_ms: Vec<Option<i64>>,
     keys: BinaryBuilder,
     values: BinaryBuilder,
     bytes: usize,
@@ -176,7 +176,7 @@ impl ArchiveWriter {
         })
     }
 
-    /// Takes a record. `timestamp_ms` is milliseconds since the epoch; a value of `None` is a tombstone.
+    /// Takes a record. `timestamp_ms` is milliseconds since the epoch, or none; a value of `None` is a tombstone.
     ///
     /// # Errors
     /// When the offset does not ascend in its partition, or a file can't be written.
@@ -184,7 +184,7 @@ impl ArchiveWriter {
         &mut self,
         partition: i32,
         offset: i64,
-        timestamp_ms: i64,
+        timestamp_ms: impl Into<Option<i64>>,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &[Header<'_>],
@@ -195,7 +195,7 @@ impl ArchiveWriter {
         }
         into.offset_last = offset;
         into.offsets.push(offset);
-        into.timestamps_ms.push(timestamp_ms);
+        into.timestamps_ms.push(timestamp_ms.into());
         into.keys.append_option(key);
         into.values.append_option(value);
         into.headers.append(headers);
@@ -362,7 +362,7 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("partition", DataType::Int32, false),
         Field::new("offset", DataType::Int64, false),
-        Field::new("timestamp", timestamp, false),
+        Field::new("timestamp", timestamp, true),
         Field::new("key", DataType::Binary, true),
         Field::new("value", DataType::Binary, true),
         Field::new("headers", headers_type(), true),

@@ -3,14 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use thalweg_kafka::{KafkaConfig, Position};
-use thalweg_operators::source::{ReadRequest, SplitReader};
-
-use crate::binary::{Run, account, sink_rows};
+use crate::binary::{Run, account, committed_records, sink_rows};
 use crate::kafka::new_topic;
-use crate::patience::{PATIENCE, holds_within};
 use crate::support::assert_same_rows;
 
 /// A pipeline over the events, and where its rows go.
@@ -33,6 +28,7 @@ pub(super) const J1: Job = Job {
     text: BENCH_J1,
     sinks: &[
         (PARQUET, "from: per_model, parquet: { partition_by: [window_date] }"),
+        (DELTA, "from: per_model, delta: {}"),
         (TOPIC, "from: per_model, kafka: { topic: RESULT, brokers: \"BROKERS\", key: [provider, model] }"),
     ],
 };
@@ -44,6 +40,7 @@ pub(super) const J2: Job = Job {
     text: BENCH_J2,
     sinks: &[
         (PARQUET, "from: per_session, parquet: {}"),
+        (DELTA, "from: per_session, delta: { partition_by: [window_date] }"),
         (TOPIC, "from: per_session, kafka: { topic: RESULT, brokers: \"BROKERS\", key: [session_id] }"),
     ],
 };
@@ -57,6 +54,7 @@ pub(super) const FORWARD: Job = Job {
 };
 
 const PARQUET: &str = "result";
+const DELTA: &str = "table";
 const TOPIC: &str = "sent";
 const STANDING: [&str; 2] = ["_late", "_rejected"];
 const RESULT_PARTITIONS: i32 = 3;
@@ -118,7 +116,7 @@ impl Outcome {
         let mut rows: BTreeMap<_, _> =
             folders.map(|sink| (*sink, sink_rows(&job.run.output, sink))).collect();
         if job.sinks.contains(&TOPIC) {
-            rows.insert(TOPIC, records(&job.brokers, &job.topic));
+            rows.insert(TOPIC, committed_records(&job.brokers, &job.topic));
         }
         Outcome { rows, account: account(&job.run.output) }
     }
@@ -139,35 +137,4 @@ impl Outcome {
         assert_eq!(self.rows["_late"].len() as u64, late, "{what}");
         assert_eq!(self.rows["_rejected"].len() as u64, rejected, "{what}");
     }
-}
-
-/// The committed records of a topic, sorted, each with its partition, time and key.
-fn records(brokers: &str, topic: &str) -> Vec<String> {
-    let mut config = KafkaConfig::new("result", brokers, [topic]);
-    (config.start, config.end) = (Position::Earliest, Some(Position::Latest));
-    let plan = config.resolve(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
-    let mut reader = plan.reader(0, 1).unwrap_or_else(|error| panic!("{error}"));
-    let splits = reader.splits().to_vec();
-    let mut order: Vec<usize> = (0..splits.len()).collect();
-    let mut found = Vec::new();
-    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let ended = holds_within(PATIENCE, || {
-        let request = ReadRequest {
-            bytes_max: usize::MAX,
-            records_max: usize::MAX,
-            wait: Duration::from_millis(100),
-            order: &order,
-        };
-        let progress = reader.read(request, &mut |record| {
-            let (key, value) = (text(record.key), text(record.value));
-            let partition = splits[record.split].partition;
-            found.push(format!("{partition} {:?} {key:?} {value:?}", record.timestamp_us));
-        });
-        let progress = progress.unwrap_or_else(|error| panic!("{error}"));
-        order.retain(|split| !progress.ended.contains(split));
-        order.is_empty()
-    });
-    assert!(ended, "{topic} has no end: a transaction was left open");
-    found.sort();
-    found
 }
