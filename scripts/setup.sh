@@ -34,10 +34,11 @@ install_missing
 
 operators/kafka/broker/broker.sh fetch
 
-# DuckDB and Delta Lake's Python package read what the sinks wrote, with no help from us.
+# DuckDB and Delta Lake's Python package read what the sinks wrote, with no help from us; moto speaks S3 to checkpoints.
 python=${CARGO_TARGET_DIR:-target}/python
-if ! "$python/bin/python" -c 'import duckdb, deltalake' 2>/dev/null; then
+if ! "$python/bin/python" -c 'import duckdb, deltalake, moto, flask_cors' 2>/dev/null; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || { missing=(python3-venv); install_missing; }
   python3 -m venv "$python"
-  "$python/bin/pip" install --quiet 'duckdb==1.4.*' 'deltalake==1.*'
+  "$python/bin/pip" install --quiet 'duckdb==1.4.*' 'deltalake==1.*' \
+    'moto[s3]==5.1.*' 'flask==3.1.*' 'flask-cors==6.0.*'
 fi

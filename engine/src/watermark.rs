@@ -45,6 +45,8 @@ pub struct WatermarkReport {
     /// The minimum over the worker's splits of the source that are not idle; [`END`] when all have ended or it has none, [`IDLE`]
     /// when those that have not ended are idle.
     pub watermark: EventTime,
+    /// The maximum over those that are idle; [`BEGINNING`] when none is.
+    pub idle: EventTime,
 }
 
 /// A stream of reports.
@@ -96,7 +98,7 @@ pub fn follow<'scope>(reports: Reports<'scope>, sources: usize, cuts: Cuts) -> B
 #[derive(Debug)]
 pub struct JobWatermark {
     /// Newest applied report of each source on each worker; `None` until the first.
-    newest: Vec<Option<EventTime>>,
+    newest: Vec<Option<WatermarkReport>>,
     workers: usize,
     pending: BTreeMap<Tick, Vec<WatermarkReport>>,
     current: EventTime,
@@ -130,13 +132,15 @@ impl JobWatermark {
         if !complete.is_empty() {
             for report in complete.into_values().flatten() {
                 self.newest[report.source as usize * self.workers + report.worker as usize] =
-                    Some(report.watermark);
+                    Some(report);
             }
-            let lowest = self.newest.iter().map(|w| w.unwrap_or(BEGINNING)).min().unwrap_or(BEGINNING);
-            // Where all that has not ended is idle, nobody knows how late it is: event time stands still.
-            if lowest != IDLE {
-                self.current = self.current.max(lowest);
+            let of = |report: &Option<WatermarkReport>| report.map_or(BEGINNING, |report| report.watermark);
+            let mut lowest = self.newest.iter().map(of).min().unwrap_or(BEGINNING);
+            if lowest == IDLE {
+                // All that has not ended is idle: none holds back another, whichever was the last to fall silent.
+                lowest = self.newest.iter().flatten().map(|report| report.idle).max().unwrap_or(BEGINNING);
             }
+            self.current = self.current.max(lowest);
         }
         self.current
     }
@@ -147,21 +151,25 @@ mod tests {
     use super::*;
 
     fn report(source: u32, worker: u32, watermark: EventTime) -> WatermarkReport {
-        WatermarkReport { source, worker, watermark }
+        WatermarkReport { source, worker, watermark, idle: BEGINNING }
     }
 
     #[test]
-    fn idle_splits_hold_nothing_back_and_push_nothing_on() {
+    fn idle_splits_hold_nothing_back() {
+        let idle = |worker, idle| WatermarkReport { idle, ..report(0, worker, IDLE) };
         let mut job = JobWatermark::new(1, 2);
         job.report(0, report(0, 0, 10));
-        job.report(0, report(0, 1, IDLE));
-        assert_eq!(job.advance(Some(1)), 10);
-        job.report(1, report(0, 0, IDLE));
-        assert_eq!(job.advance(Some(2)), 10, "all are idle");
-        job.report(2, report(0, 0, END));
-        assert_eq!(job.advance(Some(3)), 10, "the other may come back");
-        job.report(3, report(0, 1, 12));
-        assert_eq!(job.advance(Some(4)), 12);
+        job.report(0, report(0, 1, BEGINNING));
+        assert_eq!(job.advance(Some(1)), BEGINNING);
+        job.report(1, idle(0, 10));
+        job.report(1, idle(1, BEGINNING));
+        assert_eq!(job.advance(Some(2)), 10, "all fell silent at once");
+        job.report(2, report(0, 0, 12));
+        assert_eq!(job.advance(Some(3)), 12);
+        job.report(3, report(0, 0, END));
+        assert_eq!(job.advance(Some(4)), 12, "the other may come back");
+        job.report(4, report(0, 1, 15));
+        assert_eq!(job.advance(Some(5)), 15);
     }
 
     #[test]

@@ -392,11 +392,15 @@ impl SourceState {
     }
 
     fn report(&self) -> WatermarkReport {
-        let held = self.splits.iter().filter(|split| split.is_read());
-        let lowest = held.map(|split| split.watermark(self.config.event_time.lateness_us)).min();
-        let any_idle = self.splits.iter().any(|split| split.idle && !split.ended);
-        let watermark = lowest.unwrap_or(if any_idle { IDLE } else { END });
-        WatermarkReport { source: self.config.number, worker: self.worker, watermark }
+        let of = |split: &SplitState| split.watermark(self.config.event_time.lateness_us);
+        let lowest = self.splits.iter().filter(|split| split.is_read()).map(of).min();
+        let idle = self.splits.iter().filter(|split| split.idle && !split.ended).map(of).max();
+        WatermarkReport {
+            source: self.config.number,
+            worker: self.worker,
+            watermark: lowest.unwrap_or(if idle.is_some() { IDLE } else { END }),
+            idle: idle.unwrap_or(BEGINNING),
+        }
     }
 
     fn close_tick(&mut self) -> Tick {

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! ```text
-//!   thalweg run │ checkpoints │ validate │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
+//!   thalweg run │ checkpoints │ reinject │ validate │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
 //! ```
 //!
 //! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
@@ -20,6 +20,7 @@ mod generate;
 mod load;
 mod logging;
 mod progress;
+mod reinject;
 mod run;
 mod supervise;
 mod table;
@@ -49,6 +50,7 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     Run(run::RunArgs),
     Checkpoints(checkpoints::CheckpointsArgs),
+    Reinject(reinject::ReinjectArgs),
     Validate(validate::ValidateArgs),
     Explain(explain::ExplainArgs),
     Sql(thalweg_query::SqlArgs),
@@ -89,6 +91,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Checkpoints(args) => checkpoints::checkpoints(&args),
+        Command::Reinject(args) => reinject::reinject(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Sql(args) => Ok(thalweg_query::run(args)?),

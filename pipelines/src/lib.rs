@@ -58,5 +58,6 @@ pub mod cli;
 mod lower;
 pub mod metrics;
 pub mod plan;
+pub mod reinject;
 pub mod run;
 pub mod spec;

@@ -17,6 +17,8 @@
 use std::path::Path;
 
 pub use self::explain::{ExplainNode, ExplainTree, NodeKind};
+pub use self::mend::MendProblem;
+pub(crate) use self::mend::{COLUMNS as MEND_COLUMNS, Mend, Mended};
 pub use self::model::{
     AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, NamedExpr, PartitionColumn, Plan,
     PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position,
@@ -31,6 +33,7 @@ mod check;
 mod explain;
 mod expression;
 mod graph;
+mod mend;
 mod messages;
 mod model;
 mod sink;

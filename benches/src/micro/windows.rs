@@ -10,7 +10,7 @@ use thalweg_engine::cluster::{Cluster, run};
 use thalweg_engine::checkpoint::Cuts;
 use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickClock;
-use thalweg_engine::watermark::{END, WatermarkReport};
+use thalweg_engine::watermark::{BEGINNING, END, WatermarkReport};
 use thalweg_engine::{Batches, Out, Tick};
 use thalweg_operators::aggregate::{Aggregate, Function};
 use thalweg_operators::window::{AggregateCall, Grid, RestoredState, Window, WindowConfig, WindowJob, WindowRows, window};
@@ -160,7 +160,7 @@ fn feed(scope: thalweg_engine::Scope<'_>, job: Job, rows: Vec<WindowRows>, contr
             at += 1;
             let ended = at == times.len();
             let watermark = if ended { END } else { highest };
-            let report = WatermarkReport { source: 0, worker: 0, watermark };
+            let report = WatermarkReport { source: 0, worker: 0, watermark, idle: BEGINNING };
             reports_out.activate().session(&capabilities[1]).give(report);
             if ended {
                 capabilities.clear();

@@ -104,6 +104,12 @@ impl History {
         })
     }
 
+    /// Whether there are checkpoints that somebody who started over was about to throw away.
+    pub fn is_thrown_away(&self) -> bool {
+        let checkpoints = self.records.iter().any(|(_, record)| !matches!(record, Ok(Record::Claim(_))));
+        checkpoints && self.checkpoints().is_empty()
+    }
+
     /// The newest claim.
     pub fn claim(&self) -> Option<&Claim> {
         self.records.iter().rev().find_map(|(_, record)| match record {
@@ -252,7 +258,7 @@ impl Log {
 
     /// For the thread that forgets old checkpoints.
     pub fn retention(&self) -> Retention {
-        Retention { store: self.store.clone(), last: self.last }
+        Retention { store: self.store.clone(), last: self.last, generation: self.claim.generation }
     }
 }
 
@@ -261,6 +267,7 @@ impl Log {
 pub struct Retention {
     store: Store,
     last: u64,
+    generation: u64,
 }
 
 impl Retention {
@@ -292,7 +299,7 @@ impl Retention {
         gone.iter().try_for_each(|place| self.store.delete(&name(*place)))?;
         failpoint!("checkpoint::forgetting");
         if !gone.is_empty() {
-            super::state::forget_unused(&self.store, &kept)?;
+            super::state::forget_unused(&self.store, &kept, self.generation)?;
         }
         Ok(())
     }

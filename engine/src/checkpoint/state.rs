@@ -110,32 +110,47 @@ pub fn needed(files: Vec<StateFile>) -> Vec<StateFile> {
     files.into_iter().filter(|_| keep.next().unwrap_or(true)).collect()
 }
 
-/// Deletes the state files of checkpoints up to the newest of `kept` that none of these needs.
-pub(super) fn forget_unused(store: &Store, kept: &[&Manifest]) -> Result<(), CheckpointError> {
+/// Deletes the state files of checkpoints up to the newest of `kept` that none of these needs; not those of generations after
+/// `generation`, which knows nothing of them.
+pub(super) fn forget_unused(
+    store: &Store,
+    kept: &[&Manifest],
+    generation: u64,
+) -> Result<(), CheckpointError> {
     let newest = kept.iter().map(|manifest| manifest.number).max().unwrap_or(0);
     for name in store.list(FOLDER)? {
         let path = format!("{FOLDER}/{name}");
-        let checkpoint = name.split('-').next().and_then(|number| number.parse::<u64>().ok());
         let needed = kept.iter().any(|manifest| manifest.state.iter().any(|file| file.path == path));
-        if !needed && checkpoint.is_some_and(|checkpoint| checkpoint <= newest) {
+        let of = checkpoint_and_generation(&name);
+        if !needed && of.is_some_and(|(checkpoint, by)| checkpoint <= newest && by <= generation) {
             store.delete(&path)?;
         }
     }
     Ok(())
 }
 
-/// Deletes every state file that `kept` do not need: what a run that is gone had written for a checkpoint that never was.
+/// Deletes every state file of generations before `generation` that `kept` do not need: what runs that are gone had written for
+/// checkpoints that never were.
 ///
 /// # Errors
 /// [`CheckpointError::Storage`].
-pub fn sweep(store: &Store, kept: &[&Manifest]) -> Result<(), CheckpointError> {
+pub fn sweep(store: &Store, kept: &[&Manifest], generation: u64) -> Result<(), CheckpointError> {
+    let is_older = |name: &str| checkpoint_and_generation(name).is_some_and(|(_, by)| by < generation);
+    store.delete_unfinished(FOLDER, is_older)?;
     for name in store.list(FOLDER)? {
         let path = format!("{FOLDER}/{name}");
-        if !kept.iter().any(|manifest| manifest.state.iter().any(|file| file.path == path)) {
+        let needed = kept.iter().any(|manifest| manifest.state.iter().any(|file| file.path == path));
+        if !needed && is_older(&name) {
             store.delete(&path)?;
         }
     }
     Ok(())
+}
+
+// Of a file, or of the folder that it lies in.
+fn checkpoint_and_generation(name: &str) -> Option<(u64, u64)> {
+    let (checkpoint, generation) = name.split('/').next()?.split_once('-')?;
+    Some((checkpoint.parse().ok()?, generation.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -210,7 +225,9 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let error = read(&store, &file).unwrap_err().to_string();
         assert!(error.contains("s-0-1.arrow is damaged") && error.contains("--from"), "{error}");
-        sweep(&store, &[]).unwrap();
+        sweep(&store, &[], 2).unwrap();
+        assert!(path.exists(), "the file of a newer run was swept away");
+        sweep(&store, &[], 3).unwrap();
         let error = read(&store, &file).unwrap_err().to_string();
         assert!(error.contains("missing"), "{error}");
     }

@@ -5,7 +5,7 @@
 //!
 //! What all else leans on is [`Store::create`]: of all who would write an object of one name, one does.
 
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     root: Path,
     location: String,
+    /// Where objects are files, their folder.
+    folder: Option<PathBuf>,
     runtime: Arc<Runtime>,
 }
 
@@ -74,17 +76,20 @@ impl Store {
             }
             let (objects, root) = runtime.block_on(s3::open(&url, environment()))?;
             let location = url.as_str().trim_end_matches('/').to_owned();
-            return Ok(Store { objects, root, location, runtime });
+            return Ok(Store { objects, root, location, folder: None, runtime });
         }
         let folder = FilePath::new(location.strip_prefix("file://").unwrap_or(location));
         std::fs::create_dir_all(folder).map_err(|error| bad(error.to_string()))?;
         let folder = folder.canonicalize().map_err(|error| bad(error.to_string()))?;
+        // Each checkpoint's state files have a folder of their own, which goes with the last of them.
         let objects = object_store::local::LocalFileSystem::new_with_prefix(&folder)
-            .map_err(|error| bad(error.to_string()))?;
+            .map_err(|error| bad(error.to_string()))?
+            .with_automatic_cleanup(true);
         Ok(Store {
             objects: Arc::new(objects),
             root: Path::default(),
             location: folder.display().to_string(),
+            folder: Some(folder),
             runtime,
         })
     }
@@ -173,6 +178,25 @@ impl Store {
         Ok(names)
     }
 
+    /// Deletes what was half written when its writer was killed, in those folders of `folder` whose names `which` takes. A writer
+    /// that is still at it fails.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Storage`].
+    pub fn delete_unfinished(
+        &self,
+        folder: &str,
+        which: impl Fn(&str) -> bool,
+    ) -> Result<(), CheckpointError> {
+        match self.folder.as_ref().map(|root| delete_unfinished(&root.join(folder), which)) {
+            Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                let source = StorageError::Generic { store: "LocalFileSystem", source: error.into() };
+                Err(self.error("delete", "what is unfinished")(source))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Deletes an object; one that is not there is no error.
     ///
     /// # Errors
@@ -185,9 +209,29 @@ impl Store {
     }
 }
 
+// Local objects are written under a name like `0-1.arrow#1` first, which is no object's, and renamed.
+fn delete_unfinished(folder: &FilePath, which: impl Fn(&str) -> bool) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() || !entry.file_name().to_str().is_some_and(&which) {
+            continue;
+        }
+        for file in std::fs::read_dir(entry.path())? {
+            let path = file?.path();
+            if path.to_string_lossy().contains('#') {
+                std::fs::remove_file(path)?;
+            }
+        }
+        // Unless there is more in it.
+        let _ = std::fs::remove_dir(entry.path());
+    }
+    Ok(())
+}
+
 // What is no text configures nothing.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]
@@ -207,6 +251,27 @@ mod tests {
         store.delete("log/1.json").unwrap();
         assert_eq!(store.list("log").unwrap(), ["x/2.json"]);
         assert_eq!(store.list("nothing").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_is_deleted_or_was_never_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().display().to_string()).unwrap();
+        store.put("state/1/a", b"a".to_vec()).unwrap();
+        store.put("state/2/b", b"b".to_vec()).unwrap();
+        // As a writer leaves it that was killed.
+        std::fs::write(folder.path().join("state/2/c#1"), "half").unwrap();
+        store.delete("state/1/a").unwrap();
+        assert!(!folder.path().join("state/1").exists(), "an empty folder was left");
+        assert_eq!(store.list("state").unwrap(), ["2/b"]);
+        store.delete("state/2/b").unwrap();
+        store.delete_unfinished("state", |folder| folder == "1").unwrap();
+        assert!(folder.path().join("state/2/c#1").exists());
+        store.delete_unfinished("state", |folder| folder == "2").unwrap();
+        assert!(!folder.path().join("state/2").exists());
+        store.delete("state/2/b").unwrap();
+        store.put("state/3/d", b"d".to_vec()).unwrap();
+        assert_eq!(store.get("state/3/d").unwrap().as_ref(), b"d");
     }
 
     #[test]

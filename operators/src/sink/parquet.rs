@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(files(folder.path()), [folder.path().join(".staging")], "staged, and not to be seen");
         let null = staged.iter().find(|file| file.partition == [("name".to_owned(), None)]).unwrap();
         assert_eq!(null.rows, 1);
-        let mut publisher = FolderPublisher::new("test", folder.path());
+        let mut publisher = FolderPublisher::new("test", folder.path(), 2);
         publisher.publish(1, &staged).unwrap();
         publisher.sweep(1).unwrap();
         let folders = ["name=__HIVE_DEFAULT_PARTITION__", "name=a%2F%C3%BC", "name=b"];

@@ -20,6 +20,9 @@ use super::SinkError;
 /// The folder of staged files inside a sink's folder. Readers of a folder leave out names that begin with a dot.
 pub const STAGING: &str = ".staging";
 
+/// How often a folder is tried to be removed into which somebody writes.
+const REMOVALS_MAX: u32 = 100;
+
 /// Names a worker's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Staging {
@@ -59,24 +62,31 @@ pub fn checkpoint_of(file_name: &str) -> Option<u64> {
     file_name.strip_prefix("part-")?.split('-').next()?.parse().ok()
 }
 
-/// Publishes files by renaming them.
+/// The generation that wrote a file of ours, by its name; `None`: it is not one of ours.
+pub fn generation_of(file_name: &str) -> Option<u64> {
+    file_name.strip_prefix("part-")?.split('-').nth(1)?.parse().ok()
+}
+
+/// Publishes files by renaming them. It takes away only what generations before its own have left: a run that is slow to begin can't
+/// harm one that has taken over in the meantime.
 #[derive(Debug)]
 pub struct FolderPublisher {
     sink: String,
     folder: PathBuf,
+    generation: u64,
 }
 
 impl FolderPublisher {
-    /// That of sink `sink`, whose folder is `folder`.
-    pub fn new(sink: impl Into<String>, folder: impl Into<PathBuf>) -> Self {
-        FolderPublisher { sink: sink.into(), folder: folder.into() }
+    /// That of sink `sink`, whose folder is `folder`, in a run of generation `generation`.
+    pub fn new(sink: impl Into<String>, folder: impl Into<PathBuf>, generation: u64) -> Self {
+        FolderPublisher { sink: sink.into(), folder: folder.into(), generation }
     }
 
     fn io(&self, path: &Path, source: io::Error) -> SinkError {
         SinkError::Io { sink: self.sink.clone(), path: path.display().to_string(), source }
     }
 
-    // Deletes published files of checkpoints after `newest`, in this folder and those below.
+    // Deletes published files of checkpoints after `newest`, in this folder and those below, but not those of newer runs.
     fn delete_newer(&self, folder: &Path, newest: u64) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
@@ -86,7 +96,9 @@ impl FolderPublisher {
                 if name != STAGING {
                     self.delete_newer(&entry.path(), newest)?;
                 }
-            } else if checkpoint_of(&name).is_some_and(|checkpoint| checkpoint > newest) {
+            } else if checkpoint_of(&name).is_some_and(|checkpoint| checkpoint > newest)
+                && generation_of(&name).is_some_and(|generation| generation < self.generation)
+            {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -127,14 +139,51 @@ impl Publisher for FolderPublisher {
 
     fn sweep(&mut self, newest: u64) -> Result<(), JobError> {
         let staging = self.folder.join(STAGING);
-        if staging.exists() {
-            fs::remove_dir_all(&staging).map_err(|error| self.io(&staging, error))?;
-        }
+        sweep_staged(&self.folder, self.generation).map_err(|error| self.io(&staging, error))?;
         if self.folder.exists() {
             self.delete_newer(&self.folder, newest).map_err(|error| self.io(&self.folder, error))?;
         }
         Ok(())
     }
+}
+
+/// Removes what generations before `generation` have staged in a sink's folder.
+///
+/// # Errors
+/// What can't be read or removed.
+pub fn sweep_staged(folder: &Path, generation: u64) -> io::Result<()> {
+    let staging = folder.join(STAGING);
+    let staged = match fs::read_dir(&staging) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        staged => staged?,
+    };
+    for entry in staged {
+        let entry = entry?;
+        let of = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        if of.is_some_and(|of| of < generation) {
+            remove_folder(&entry.path())?;
+        }
+    }
+    // Unless somebody stages there again.
+    let _ = fs::remove_dir(staging);
+    Ok(())
+}
+
+/// Removes a folder with all that is in it, if it is there; also while a run that was just taken over still writes into it.
+///
+/// # Errors
+/// What can't be removed.
+pub fn remove_folder(folder: &Path) -> io::Result<()> {
+    for _ in 0..REMOVALS_MAX {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.exists() => return Ok(()),
+            // A file came, or went, between the look and the removal.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {}
+            removed => return removed,
+        }
+    }
+    fs::remove_dir_all(folder)
 }
 
 /// Makes a file's bytes survive a loss of power.
@@ -158,10 +207,35 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_somebody_writes_into_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = folder.path().join("a");
+        remove_folder(&written).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut files = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    // What a sink does: the folder is made again when it is gone.
+                    let _ = fs::create_dir_all(&written);
+                    files += u32::from(fs::write(written.join(files.to_string()), "").is_ok());
+                    std::thread::park_timeout(std::time::Duration::from_micros(200));
+                }
+            });
+            let removed = (0..50).try_for_each(|_| remove_folder(&written));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            writer.join().unwrap();
+            removed.unwrap();
+        });
+        remove_folder(&written).unwrap();
+        assert!(!written.exists());
+    }
+
+    #[test]
     fn publishing_twice_is_publishing_once_and_a_sweep_takes_what_is_newer() {
         let folder = tempfile::tempdir().unwrap();
         let staging = Staging { generation: 3, worker: 1, in_place: false };
-        let mut publisher = FolderPublisher::new("s", folder.path());
+        let mut publisher = FolderPublisher::new("s", folder.path(), 4);
         let first = [file(&staging, folder.path(), "a=1", 1), file(&staging, folder.path(), "a=2", 1)];
         assert_eq!(first[0].target, "a=1/part-0000000001-3-001-000.parquet");
         assert_ne!(first[0].staged, first[1].staged);
@@ -180,9 +254,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_is_slow_to_begin_takes_nothing_from_a_newer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let newer = Staging { generation: 5, worker: 0, in_place: false };
+        let published = [file(&newer, folder.path(), "", 7)];
+        FolderPublisher::new("s", folder.path(), 5).publish(7, &published).unwrap();
+        let staged = file(&newer, folder.path(), "a=1", 8);
+        FolderPublisher::new("s", folder.path(), 4).sweep(6).unwrap();
+        assert!(folder.path().join(&published[0].target).exists());
+        assert!(folder.path().join(&staged.staged).exists());
+        FolderPublisher::new("s", folder.path(), 6).sweep(7).unwrap();
+        assert!(folder.path().join(&published[0].target).exists());
+        assert!(!folder.path().join(STAGING).exists());
+    }
+
+    #[test]
     fn the_checkpoint_is_read_from_a_name() {
         assert_eq!(checkpoint_of("part-0000000012-1-000-003.parquet"), Some(12));
-        assert_eq!(checkpoint_of("part-x.parquet"), None);
+        assert_eq!(generation_of("part-0000000012-1-000-003.parquet"), Some(1));
+        assert_eq!((checkpoint_of("part-x.parquet"), generation_of("part-x.parquet")), (None, None));
         assert_eq!(checkpoint_of("0000000012.parquet"), None);
     }
 }

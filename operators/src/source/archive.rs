@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::inspect::ArchiveFile;
+pub use self::inspect::is_sound;
 pub use self::reader::ArchiveReader;
 pub use self::writer::{
     ArchiveCompression, ArchiveOptions, ArchiveSummary, ArchiveWriteError, ArchiveWriter,

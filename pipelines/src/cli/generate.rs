@@ -63,7 +63,7 @@ fn topic(name: &str) -> Result<Topic, String> {
     })
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
+pub(super) fn property(text: &str) -> Result<(String, String), String> {
     let split = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
     split.ok_or_else(|| "write name=value".to_owned())
 }

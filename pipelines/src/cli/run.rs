@@ -31,7 +31,7 @@ use crate::run::{self, CHECKPOINTS, GoOn, RunError, RunOptions, Summary};
   thalweg run my_pipeline.yaml --fresh                    once more from the start
   thalweg run my_pipeline.yaml --processes 2 --workers 4  two processes here, started again when one is lost
   thalweg run my_pipeline.yaml --process 0 --hosts hosts.txt   one of several, on several machines
-  thalweg run my_pipeline.yaml --metrics 127.0.0.1:9090   its numbers at http://127.0.0.1:9090/metrics, for Prometheus
+  thalweg run my_pipeline.yaml --metrics 127.0.0.1:9090   its numbers, for Prometheus
   thalweg run provider_health --archives archives --output last_month    a backtest: recorded topics instead of Kafka
   KAFKA_BROKERS=kafka:9092 thalweg run provider_health")]
 pub(super) struct RunArgs {

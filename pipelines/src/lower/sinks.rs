@@ -106,7 +106,9 @@ pub(crate) fn publishers(
     for sink in &plan.sinks {
         let folder = output.join(&sink.name);
         all.push(match &sink.kind {
-            SinkKind::Parquet { .. } | SinkKind::Jsonl => Box::new(FolderPublisher::new(&sink.name, folder)),
+            SinkKind::Parquet { .. } | SinkKind::Jsonl => {
+                Box::new(FolderPublisher::new(&sink.name, folder, claim.generation))
+            }
             SinkKind::Delta { partition_by, .. } => {
                 let config = DeltaConfig {
                     sink: sink.name.clone(),
@@ -129,13 +131,13 @@ pub(crate) fn publishers(
                     properties: properties.iter().cloned().collect(),
                 };
                 config.check(CHECK_TIMEOUT)?;
-                Box::new(KafkaPublisher::new(config, folder))
+                Box::new(KafkaPublisher::new(config, folder, claim.generation))
             }
             SinkKind::Stdout => Box::new(StdoutPublisher(sink.name.clone())),
         });
     }
     for name in [LATE, REJECTED] {
-        all.push(Box::new(FolderPublisher::new(name, output.join(name))));
+        all.push(Box::new(FolderPublisher::new(name, output.join(name), claim.generation)));
     }
     Ok(all)
 }

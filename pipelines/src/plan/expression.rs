@@ -46,6 +46,8 @@ pub(super) enum Place {
     Window,
     /// `having`: over the results' columns.
     Having,
+    /// Outside of a pipeline: scalar functions of a record.
+    Record,
 }
 
 impl Expressions {
@@ -263,6 +265,10 @@ fn refused(expr: &Expr, place: Place) -> Vec<Finding> {
             Expr::AggregateFunction(call) if place == Place::Row => Some(Finding::new(
                 format!("the aggregate {}(…) outside a window's select", call.func.name()),
                 "give the step a window and put the aggregate into its select; filter the results with having",
+            )),
+            Expr::AggregateFunction(call) if place == Place::Record => Some(Finding::new(
+                format!("the aggregate {}(…)", call.func.name()),
+                "an expression sees one record at a time",
             )),
             Expr::AggregateFunction(call) if place == Place::Having => Some(Finding::new(
                 format!("the aggregate {}(…) in having", call.func.name()),

@@ -22,6 +22,7 @@ use thalweg_engine::cluster::links::Links;
 use thalweg_engine::cluster::{Cluster, ClusterError, Mesh, ProcessCluster, Welcome, bootstrap};
 use thalweg_engine::shard::hash_key;
 use thalweg_engine::watermark::EventTime;
+use thalweg_operators::sink::staging::remove_folder;
 
 use super::{MemoryShares, RunError, RunOptions, Since, changes, holds_files};
 use crate::lower::sinks::{LATE, REJECTED, publishers};
@@ -162,9 +163,13 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     if let Some(before) = history.claim() {
         tracing::info!(generation = log.own().generation, before = before.by, "the job is taken over");
     }
-    if fresh || (base.is_none() && !history.is_empty()) {
-        // Now that older runs are fenced off. Without a checkpoint all that is there was to be thrown away before, or never counted.
-        throw_away(plan, options, &store)?;
+    if fresh || history.is_thrown_away() {
+        // Older runs are fenced off by now, and a run that was killed in the midst of it is made good.
+        if let Some(replaced) = log.replaced()? {
+            return Err(replaced.into());
+        }
+        throw_away(plan, options)?;
+        state::sweep(&store, &[], log.own().generation)?;
         log.forget_earlier()?;
     }
     let since = base.as_ref().map_or_else(Since::new, |base| changes::newer(base, &mut description));
@@ -182,7 +187,7 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     }
     // Those of checkpoints that could still be gone back to are kept.
     let kept = if base.is_some() { history.checkpoints() } else { Vec::new() };
-    state::sweep(&store, &kept)?;
+    state::sweep(&store, &kept, log.own().generation)?;
     let memory = MemoryShares::new(plan, options.cluster.own_workers());
     let sources = plan
         .sources
@@ -263,15 +268,13 @@ fn folders(plan: &Plan) -> impl Iterator<Item = &str> {
     sinks.chain([LATE, REJECTED])
 }
 
-fn throw_away(plan: &Plan, options: &RunOptions, store: &Store) -> Result<(), RunError> {
+fn throw_away(plan: &Plan, options: &RunOptions) -> Result<(), RunError> {
     for name in folders(plan) {
         let folder = options.output.join(name);
-        if folder.exists() {
-            let failed = |source| RunError::Output { folder: folder.display().to_string(), source };
-            std::fs::remove_dir_all(&folder).map_err(failed)?;
-        }
+        let failed = |source| RunError::Output { folder: folder.display().to_string(), source };
+        remove_folder(&folder).map_err(failed)?;
     }
-    Ok(state::sweep(store, &[])?)
+    Ok(())
 }
 
 // Names what the job leaves in other systems, so it must differ from that of a job that was thrown away.

@@ -37,6 +37,8 @@ pub(crate) struct Run {
     pub(crate) workers: usize,
     /// 1: no supervisor, this process is the job.
     pub(crate) processes: usize,
+    /// Whether it throws away what is there.
+    pub(crate) fresh: bool,
     /// What the pipeline's variables are.
     pub(crate) environment: Vec<(&'static str, OsString)>,
     /// Where the process is to crash, as the crate `fail` has it: `name=return`.
@@ -51,6 +53,7 @@ impl Run {
             output: output.to_owned(),
             workers: 1,
             processes: 1,
+            fresh: false,
             environment: Vec::new(),
             failpoints: String::new(),
         }
@@ -75,6 +78,9 @@ impl Run {
             .stdout(file.try_clone().expect("a log"))
             .stderr(file)
             .process_group(0);
+        if self.fresh {
+            command.arg("--fresh");
+        }
         if self.processes > 1 {
             command.args(["--processes", &self.processes.to_string()]);
         }

@@ -19,6 +19,8 @@ mod patience;
 mod processes;
 mod real_data;
 mod recovery;
+mod reinject;
+mod s3;
 mod specs;
 mod support;
 mod telemetry;

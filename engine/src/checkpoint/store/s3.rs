@@ -165,7 +165,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let (objects, root) = runtime.block_on(open(&url, environment))?;
-        Ok(Store { objects, root, location: url.to_string(), runtime: Arc::new(runtime) })
+        Ok(Store { objects, root, location: url.to_string(), folder: None, runtime: Arc::new(runtime) })
     }
 
     fn environment(endpoint: &str) -> [(&str, &str); 5] {

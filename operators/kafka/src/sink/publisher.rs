@@ -11,7 +11,7 @@ use thalweg_engine::checkpoint::{Publisher, StagedFile};
 use thalweg_engine::control::JobError;
 use thalweg_engine::failpoint;
 use thalweg_operators::sink::SinkError;
-use thalweg_operators::sink::staging::STAGING;
+use thalweg_operators::sink::staging::{STAGING, sweep_staged};
 
 use super::KafkaSinkConfig;
 use super::note::Note;
@@ -30,15 +30,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct KafkaPublisher {
     config: KafkaSinkConfig,
     folder: PathBuf,
+    generation: u64,
     /// `None` before it is needed, and after it has become useless.
     writer: Option<TransactionalWriter>,
 }
 
 impl KafkaPublisher {
-    /// That of a sink whose workers stage under `folder`. Nothing is connected before the first call: an older run of the job is
+    /// That of a sink whose workers stage under `folder`, in a run of generation `generation`. Nothing is connected before the first call: an older run of the job is
     /// fenced off only then.
-    pub fn new(config: KafkaSinkConfig, folder: impl Into<PathBuf>) -> KafkaPublisher {
-        KafkaPublisher { config, folder: folder.into(), writer: None }
+    pub fn new(config: KafkaSinkConfig, folder: impl Into<PathBuf>, generation: u64) -> KafkaPublisher {
+        KafkaPublisher { config, folder: folder.into(), generation, writer: None }
     }
 
     fn writer(&mut self) -> Result<&mut TransactionalWriter, KafkaError> {
@@ -176,7 +177,7 @@ impl Publisher for KafkaPublisher {
         Ok(())
     }
 
-    /// Deletes what was staged and belongs to no checkpoint, and fences off older runs.
+    /// Deletes what earlier generations have staged and belongs to no checkpoint, and fences them off.
     ///
     /// # Errors
     /// [`KafkaError::Ahead`] where rows of later checkpoints were sent already.
@@ -193,9 +194,6 @@ impl Publisher for KafkaPublisher {
             self.set_note(newest)?;
         }
         let staging = self.folder.join(STAGING);
-        match fs::remove_dir_all(&staging) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.io(&staging, error).into()),
-            _ => Ok(()),
-        }
+        sweep_staged(&self.folder, self.generation).map_err(|error| self.io(&staging, error).into())
     }
 }

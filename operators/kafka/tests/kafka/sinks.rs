@@ -24,6 +24,8 @@ use crate::support::*;
 
 /// 2026-01-15, in microseconds.
 const DAY_US: i64 = 1_768_435_200_000_000;
+/// The run that stages; what publishes belongs to the next one.
+const GENERATION: u64 = 1;
 
 /// A sink of a job of its own, with a folder that goes with it.
 struct Fixture {
@@ -56,7 +58,7 @@ impl Fixture {
     }
 
     fn publisher(&self) -> KafkaPublisher {
-        KafkaPublisher::new(self.config.clone(), &self.folder)
+        KafkaPublisher::new(self.config.clone(), &self.folder, GENERATION + 1)
     }
 
     fn writer(&self) -> TransactionalWriter {
@@ -64,7 +66,7 @@ impl Fixture {
     }
 
     fn stage(&self, checkpoint: u64, worker: usize, batches: Vec<RecordBatch>) -> Vec<StagedFile> {
-        let staging = Staging { generation: 1, worker, in_place: false };
+        let staging = Staging { generation: GENERATION, worker, in_place: false };
         let mut sink = IpcSink::new("out", &self.folder, staging, Arc::default());
         batches.into_iter().for_each(|batch| sink.write(batch).expect("a row is written"));
         sink.stage(checkpoint).expect("rows are staged")
@@ -432,7 +434,7 @@ fn what_is_wrong_is_told_before_a_job_starts() {
         with_login("river")(&mut right);
         right.check(LIMIT).expect("the right password");
         let files = fixture.stage(1, 0, vec![rows(0, 10)]);
-        KafkaPublisher::new(right, &fixture.folder).publish(1, &files).expect("published");
+        KafkaPublisher::new(right, &fixture.folder, GENERATION + 1).publish(1, &files).expect("published");
         assert_eq!(fixture.numbers(), all(10));
     }
 }

@@ -69,6 +69,14 @@ pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
     Ok(found)
 }
 
+/// Whether all columns of a file have a place; Parquet's reader panics where one has not.
+pub fn is_sound(footer: &ParquetMetaData) -> bool {
+    footer.row_groups().iter().flat_map(|group| group.columns()).all(|column| {
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        start >= 0 && column.compressed_size() >= 0
+    })
+}
+
 /// Partition and first offset from a name of the form `part-00003-00000000000000001024.parquet`.
 pub(super) fn parse_name(path: &Path) -> Option<(i32, i64)> {
     let stem = path.file_name()?.to_str()?.strip_prefix("part-")?.strip_suffix(".parquet")?;
@@ -86,6 +94,9 @@ impl ArchiveFile {
         // An embedded Arrow schema would bring dictionaries, views and large types back; the Parquet types are fewer.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(path, &error))?;
+        if !is_sound(metadata.metadata()) {
+            return Err(damaged(path, &"a column lies before the file's beginning"));
+        }
 
         let schema = metadata.schema().clone();
         let position = |name: &str| schema.fields().iter().position(|field| field.name() == name);

@@ -33,6 +33,16 @@ pub(super) const J1: Job = Job {
     ],
 };
 
+/// Tumbling windows, into folders alone: there all can be thrown away.
+pub(super) const J1_FOLDERS: Job = Job {
+    name: "j1-folders",
+    sinks: &[
+        (PARQUET, "from: per_model, parquet: { partition_by: [window_date] }"),
+        (DELTA, "from: per_model, delta: {}"),
+    ],
+    ..J1
+};
+
 /// Sessions.
 pub(super) const J2: Job = Job {
     name: "j2",
@@ -54,7 +64,7 @@ pub(super) const FORWARD: Job = Job {
 };
 
 const PARQUET: &str = "result";
-const DELTA: &str = "table";
+const DELTA: &str = "lake";
 const TOPIC: &str = "sent";
 const STANDING: [&str; 2] = ["_late", "_rejected"];
 const RESULT_PARTITIONS: i32 = 3;

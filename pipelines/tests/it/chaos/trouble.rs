@@ -1,4 +1,5 @@
-//! What else may happen to a job, each once: a broker restarts, a disk is full for a while, a process wakes up as a zombie.
+//! What else may happen to a job, each once: a broker restarts, a disk is full for a while, a process wakes up as a zombie,
+//! somebody starts over while the job runs.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -9,7 +10,7 @@ use nix::sys::signal::Signal;
 use thalweg_kafka::broker::Broker;
 
 use super::events::Events;
-use super::jobs::{J1, Outcome, Prepared};
+use super::jobs::{J1, J1_FOLDERS, Job, Outcome, Prepared};
 use super::{Folder, stop_when_all_is_read};
 use crate::binary::{LIMIT, Run, Running, account, newest_checkpoint};
 use crate::kafka::broker;
@@ -23,10 +24,10 @@ fn has_read(running: &Running, output: &Path, events: u64) {
     assert!(holds_within(LIMIT, || account(output)[0] >= events), "{:?}: {}", account(output), running.log());
 }
 
-fn compare_with_undisturbed(disturbed: &Prepared, folder: &Path, brokers: &str, events: &Events) {
-    let undisturbed = J1.prepare(folder, "undisturbed", brokers, events.topic());
+fn compare_with_undisturbed(job: &Job, disturbed: &Prepared, folder: &Path, brokers: &str, events: &Events) {
+    let undisturbed = job.prepare(folder, "undisturbed", brokers, events.topic());
     stop_when_all_is_read(undisturbed.run.start(), &undisturbed.run.output, events.fed());
-    Outcome::of(disturbed).must_equal(&Outcome::of(&undisturbed), events.fed(), J1.name);
+    Outcome::of(disturbed).must_equal(&Outcome::of(&undisturbed), events.fed(), job.name);
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn a_broker_that_restarts_costs_no_row_and_repeats_none() {
     broker.kill().unwrap_or_else(|error| panic!("{error}"));
     broker.resume().unwrap_or_else(|error| panic!("{error}"));
     stop_when_all_is_read(running, &job.run.output, events.fed());
-    compare_with_undisturbed(&job, folder.path(), &brokers, &events);
+    compare_with_undisturbed(&J1, &job, folder.path(), &brokers, &events);
 }
 
 /// The published files of a job: what readers see, apart from checkpoints.
@@ -98,7 +99,26 @@ fn a_zombie_publishes_nothing_more() {
 
     events.feed_rest();
     stop_when_all_is_read(running, &job.run.output, events.fed());
-    compare_with_undisturbed(&job, folder.path(), brokers, &events);
+    compare_with_undisturbed(&J1, &job, folder.path(), brokers, &events);
+}
+
+#[test]
+fn who_starts_over_replaces_the_run_that_is_still_there() {
+    let folder = Folder::new();
+    let brokers = broker().brokers();
+    let mut events = Events::new(brokers, EVENTS);
+    let job = J1_FOLDERS.prepare(folder.path(), "over", brokers, events.topic());
+    events.feed_part(0, 2);
+    let mut replaced = Run { workers: 2, ..job.run.clone() }.start();
+    has_read(&replaced, &job.run.output, 1);
+    events.feed_part(1, 2);
+    let running = Run { workers: 3, fresh: true, ..job.run.clone() }.start();
+    let status = replaced.end();
+    let said = replaced.log();
+    assert!(!status.success() && said.contains("was replaced by generation"), "{status}: {said}");
+    events.feed_rest();
+    stop_when_all_is_read(running, &job.run.output, events.fed());
+    compare_with_undisturbed(&J1_FOLDERS, &job, folder.path(), brokers, &events);
 }
 
 /// A small disk of its own, gone with the test.
@@ -177,5 +197,5 @@ fn a_disk_that_is_full_for_a_while_ends_the_job_and_costs_no_row() {
     events.feed_rest();
     let run = Run { workers: 3, ..job.run.clone() };
     stop_when_all_is_read(run.start(), &run.output, events.fed());
-    compare_with_undisturbed(&job, folder.path(), brokers, &events);
+    compare_with_undisturbed(&J1, &job, folder.path(), brokers, &events);
 }
