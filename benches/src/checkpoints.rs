@@ -98,8 +98,9 @@ fn load(text: &str) -> anyhow::Result<Plan> {
         "KAFKA_BROKERS" => Some("none".to_owned()),
         _ => None,
     };
-    plan::load(text, Path::new("bench.yaml"), &environment)
-        .map_err(|problems| anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default()))
+    plan::load(text, Path::new("bench.yaml"), &environment).map_err(|problems| {
+        anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default())
+    })
 }
 
 fn options(archives: &Path, output: &Path, go_on: GoOn) -> RunOptions {
@@ -202,11 +203,7 @@ fn recovery(out: &mut dyn Write, plan: &Plan, archives: &Path, output: &Path) ->
 }
 
 // Runs a job, and looks at it every millisecond.
-fn watched(
-    plan: &Plan,
-    options: &RunOptions,
-    mut look: impl FnMut(&Status, &Control),
-) -> anyhow::Result<()> {
+fn watched(plan: &Plan, options: &RunOptions, mut look: impl FnMut(&Status, &Control)) -> anyhow::Result<()> {
     let control = Control::new();
     let job = prepare(plan, options, &control)?;
     let status = job.status();
@@ -216,7 +213,10 @@ fn watched(
         std::thread::sleep(Duration::from_millis(1));
     }
     let summary = running.join().map_err(|_| anyhow::anyhow!("the job panicked"))??;
-    anyhow::ensure!(status.checkpoints.made.load(Relaxed) > 0 && summary.sources[0].rejected == 0, "{summary:?}");
+    anyhow::ensure!(
+        status.checkpoints.made.load(Relaxed) > 0 && summary.sources[0].rejected == 0,
+        "{summary:?}"
+    );
     Ok(())
 }
 

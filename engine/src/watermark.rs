@@ -131,8 +131,7 @@ impl JobWatermark {
         };
         if !complete.is_empty() {
             for report in complete.into_values().flatten() {
-                self.newest[report.source as usize * self.workers + report.worker as usize] =
-                    Some(report);
+                self.newest[report.source as usize * self.workers + report.worker as usize] = Some(report);
             }
             let of = |report: &Option<WatermarkReport>| report.map_or(BEGINNING, |report| report.watermark);
             let mut lowest = self.newest.iter().map(of).min().unwrap_or(BEGINNING);

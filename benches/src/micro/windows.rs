@@ -6,14 +6,16 @@ use std::time::Duration;
 use arrow::array::{AsArray, RecordBatch, Scalar, StringArray};
 use arrow::compute::kernels::cmp::eq;
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
-use thalweg_engine::cluster::{Cluster, run};
 use thalweg_engine::checkpoint::Cuts;
+use thalweg_engine::cluster::{Cluster, run};
 use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickClock;
 use thalweg_engine::watermark::{BEGINNING, END, WatermarkReport};
 use thalweg_engine::{Batches, Out, Tick};
 use thalweg_operators::aggregate::{Aggregate, Function};
-use thalweg_operators::window::{AggregateCall, Grid, RestoredState, Window, WindowConfig, WindowJob, WindowRows, window};
+use thalweg_operators::window::{
+    AggregateCall, Grid, RestoredState, Window, WindowConfig, WindowJob, WindowRows, window,
+};
 use thalweg_schemas::{Decoder, Format, Schema};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;

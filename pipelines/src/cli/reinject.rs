@@ -38,8 +38,10 @@ const EXIT_INTERRUPTED: u8 = 130;
 #[command(after_help = "Examples:
   thalweg reinject --from output/my_pipeline --to-archive mended --dry-run
   thalweg reinject --from output/my_pipeline --to-archive mended \\
-      --where \"reason = 'invalid_json'\" --set \"value = replace(value, 'NaN', 'null')\"
-  thalweg reinject --from output/my_pipeline --to-topic events --brokers localhost:9092 --name nightly
+      --where \"reason = 'invalid_json'\" \\
+      --set \"value = replace(value, 'NaN', 'null')\"
+  thalweg reinject --from output/my_pipeline --name nightly \\
+      --to-topic events --brokers localhost:9092
   thalweg reinject --from output/my_pipeline --late --to-archive late")]
 pub(super) struct ReinjectArgs {
     /// The folder of a job's outputs, as that of `thalweg run --output`.
@@ -51,7 +53,7 @@ pub(super) struct ReinjectArgs {
     /// Only rows of which this holds.
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
-    /// What becomes of a record: \"value = <expression>\", \"key = <expression>\"; may be given for both.
+    /// What becomes of a record: value = <expression>, or key = <expression>; may be given for both.
     #[arg(long = "set", value_name = "PART = SQL")]
     sets: Vec<String>,
     /// Send to a topic, which has to be there.

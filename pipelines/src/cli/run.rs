@@ -176,7 +176,9 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         Format::Text if to_stdout => {
             print(&mut std::io::stderr().lock(), &plan.name, &summary, &output, args.process.is_some())?;
         }
-        Format::Text => print(&mut std::io::stdout().lock(), &plan.name, &summary, &output, args.process.is_some())?,
+        Format::Text => {
+            print(&mut std::io::stdout().lock(), &plan.name, &summary, &output, args.process.is_some())?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -47,7 +47,8 @@ impl LoweredSource {
         from: &[SplitPosition],
     ) -> Result<Self, SourceError> {
         let ahead_bytes_max = options.limits.ahead_bytes_max.min(memory.ahead_bytes);
-        let limits = TickLimits { ahead_bytes_max, ..options.limits };
+        let bytes_max = options.limits.bytes_max.min(ahead_bytes_max / 2);
+        let limits = TickLimits { ahead_bytes_max, bytes_max, ..options.limits };
         let headers = planned.metadata.contains(&MetadataColumn::Headers);
         let archive = |path: &Path| {
             let (source_name, path) = (planned.name.clone(), path.to_owned());

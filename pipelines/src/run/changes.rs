@@ -14,8 +14,8 @@ use thalweg_engine::checkpoint::Manifest;
 use thalweg_engine::watermark::EventTime;
 
 use crate::plan::{
-    Connector, PartitionColumn, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep, SinkKind, StepKind,
-    type_name,
+    Connector, PartitionColumn, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep, SinkKind,
+    StepKind, type_name,
 };
 
 /// Something that was changed.

@@ -29,7 +29,8 @@ impl MemoryShares {
     /// Says in the log which sinks' files will stay smaller than they are meant to be.
     pub(crate) fn warn(self, plan: &Plan) {
         for sink in &plan.sinks {
-            let (SinkKind::Parquet { target_file_bytes, .. } | SinkKind::Delta { target_file_bytes, .. }) = sink.kind
+            let (SinkKind::Parquet { target_file_bytes, .. } | SinkKind::Delta { target_file_bytes, .. }) =
+                sink.kind
             else {
                 continue;
             };

@@ -25,6 +25,7 @@ use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 
 use crate::binary::committed_records;
 use crate::kafka::{broker, new_topic};
+use crate::patience::{Running, wait_until};
 use crate::support::{assert_same_rows, broken_off_after, job, plan, query, rows};
 
 /// Where this test crashes the process.
@@ -233,8 +234,8 @@ fn mended_rows_are_accepted_from_an_archive_and_sent_once() {
     assert_eq!(
         first,
         [
-            r#"{"partition":1,"offset":0,"timestamp":"2026-03-02T12:00:00.060Z","key":"k1000003"}"#,
-            r#"{"partition":1,"offset":1,"timestamp":"2026-03-02T12:00:00.260Z","key":"k1000013"}"#,
+            r#"{"key":"k1000003","offset":0,"partition":1,"timestamp":"2026-03-02T12:00:00.060Z"}"#,
+            r#"{"key":"k1000013","offset":1,"partition":1,"timestamp":"2026-03-02T12:00:00.260Z"}"#,
         ]
     );
 
@@ -281,7 +282,7 @@ fn what_a_job_refuses_later_is_sent_later() {
     write_events(folder.path());
     let (plan, output) = (over_archive(folder.path()), folder.path().join("output"));
     let mended = folder.path().join("mended");
-    let topic = new_topic(broker().brokers(), "later", 2);
+    let topic = new_topic(broker().brokers(), "later", PARTITIONS);
     let (mut archived, mut to_topic) = (Counts::default(), Counts::default());
     let mut rounds = 0;
     loop {
@@ -305,6 +306,28 @@ fn what_a_job_refuses_later_is_sent_later() {
 }
 
 #[test]
+fn rows_are_sent_while_their_job_runs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_events(folder.path());
+    let (plan, output) = (over_archive(folder.path()), folder.path().join("output"));
+    let mended = folder.path().join("mended");
+    let options_of_job = options(&output);
+    let running = Running::start(move || job(&plan, &options_of_job).sources[0].rejected);
+    wait_until("a rejected row", || output.join("_rejected").exists() || running.is_over());
+    let (mut counts, mut rounds) = (Counts::default(), 0);
+    loop {
+        let over = running.is_over();
+        counts += sent(&into_archive(&output, &mended.join("events"))).counts;
+        rounds += 1;
+        if over {
+            break;
+        }
+    }
+    assert_eq!((counts, running.end()), (expected(), expected().read), "after {rounds} rounds");
+    assert_eq!(accepted(ARCHIVE, &mended, &folder.path().join("accepted")).0, ids(Fault::NaN));
+}
+
+#[test]
 fn what_went_to_a_topic_does_not_go_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = refusing_job(folder.path());
@@ -314,6 +337,10 @@ fn what_went_to_a_topic_does_not_go_again() {
         preview(options, 1, &Control::new(), &|_, _| {}).unwrap_or_else(|error| panic!("{error}")).0.counts
     };
     assert_eq!(looked(&options), expected());
+    let control = Control::new();
+    control.stop();
+    assert!(reinject(&options, &control, &|_, _| {}).expect("a run that stops").stopped);
+    assert_eq!(committed_records(broker().brokers(), &topic), [""; 0], "no transaction is left open");
     assert_eq!(sent(&options).counts, expected());
     let records = committed_records(broker().brokers(), &topic);
     assert_eq!(records.len() as u64, planted(Fault::NaN));

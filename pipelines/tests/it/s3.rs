@@ -46,7 +46,8 @@ const SINKS: [&str; 4] = ["tumbling", "sessions", "_late", "_rejected"];
 const STORAGE: &str = ", storage: \"${STORAGE}\"";
 /// 2026-03-02T12:00:00Z.
 const NOON_MS: i64 = 1_772_452_800_000;
-const EVENTS: i64 = 40_000;
+/// So many that they are not all read when the second checkpoint is made.
+const EVENTS: i64 = 400_000;
 /// The exit status of a run that a newer one has replaced.
 const FENCED: i32 = 4;
 
