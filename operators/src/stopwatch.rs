@@ -123,7 +123,7 @@ mod tests {
         a_moment();
         one.stop();
         assert_eq!((all.total(), all.running()), (stopped, None));
-        assert_eq!(other.time(|| all.running().is_some()), true);
+        assert!(other.time(|| all.running().is_some()));
         let both = all.total();
         assert!(both >= stopped);
         one.start();

@@ -289,7 +289,7 @@ impl Retention {
             .filter(|(place, record)| match record {
                 Ok(Record::Claim(_)) => *place < newest_claim,
                 Ok(Record::Checkpoint(manifest)) => {
-                    manifest.number < oldest.number || !kept.iter().any(|k| *k == &**manifest)
+                    manifest.number < oldest.number || !kept.contains(&&**manifest)
                 }
                 Err(_) => *place < self.last,
             })

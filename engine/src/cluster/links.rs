@@ -3,7 +3,7 @@
 //! One process leads, and every other one has a link to it. Links carry a few small messages a checkpoint; rows never come
 //! this way. A process that is lost sends nothing: the mesh ([`super::mesh`]) then says `Failed` in its place.
 
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use serde::{Deserialize, Serialize};
 
@@ -106,10 +106,7 @@ impl Links {
 
     /// A message that has come in.
     pub fn receive(&self) -> Option<Message> {
-        match self.incoming.try_recv() {
-            Ok(message) => Some(message),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.incoming.try_recv().ok()
     }
 
     /// As [`LinkSender::send`].

@@ -326,7 +326,7 @@ fn check(config: &DeltaConfig, schema: &StructType, state: &DeltaTableState) -> 
         return differs(format!("the sink has no {} {}", more.name, more.data_type));
     }
     let partitions = state.metadata().partition_columns();
-    if partitions != &config.partition_by {
+    if *partitions != config.partition_by {
         let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let (own, other) = (list(&config.partition_by), list(partitions));
         return differs(format!("partition columns are {own} here and {other} there"));

@@ -62,8 +62,8 @@ pub fn checkpoint_of(file_name: &str) -> Option<u64> {
     let (name, _extension) = file_name.strip_prefix("part-")?.split_once('.')?;
     let parts: Vec<&str> = name.split('-').collect();
     // Other programs' files begin with `part-` too.
-    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_ours = parts.len() == 4 && parts[0].len() >= 10 && parts.iter().all(|part| is_number(&part));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_ours = parts.len() == 4 && parts[0].len() >= 10 && parts.iter().all(|part| is_number(part));
     if is_ours { parts[0].parse().ok() } else { None }
 }
 

@@ -1,5 +1,7 @@
 //! The integration tests of the `thalweg` crate: one binary.
 
+#![allow(clippy::print_stdout, reason = "what a test says is kept for whoever asks why it failed")]
+
 mod backpressure;
 mod binary;
 mod cases;

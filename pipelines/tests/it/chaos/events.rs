@@ -58,7 +58,7 @@ impl Events {
         while self.fed < events {
             let event = self.telemetry.next_event().expect("as many events as were asked for");
             let value =
-                if self.fed % BROKEN == 0 { &event.value[..event.value.len() / 2] } else { event.value };
+                if self.fed.is_multiple_of(BROKEN) { &event.value[..event.value.len() / 2] } else { event.value };
             let record = WriteRecord {
                 topic: &self.topic,
                 partition: event.partition,
