@@ -57,8 +57,11 @@ impl Events {
     fn feed_until(&mut self, events: u64) {
         while self.fed < events {
             let event = self.telemetry.next_event().expect("as many events as were asked for");
-            let value =
-                if self.fed.is_multiple_of(BROKEN) { &event.value[..event.value.len() / 2] } else { event.value };
+            let value = if self.fed.is_multiple_of(BROKEN) {
+                &event.value[..event.value.len() / 2]
+            } else {
+                event.value
+            };
             let record = WriteRecord {
                 topic: &self.topic,
                 partition: event.partition,
