@@ -286,8 +286,13 @@ mod tests {
     use arrow::array::{Int32Array, Int64Array, TimestampMicrosecondArray};
     use thalweg_schemas::time::timestamp_type;
 
-    /// Refused rows: key, value, reason. Offsets count from 100.
-    fn refused_rows(rows: &[(Option<&[u8]>, Option<&[u8]>, &str)]) -> RecordBatch {
+    /// Key, value, reason.
+    type Refused<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a str);
+    /// Key, value.
+    type Mended = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+    /// Offsets count from 100.
+    fn refused_rows(rows: &[Refused<'_>]) -> RecordBatch {
         let count = rows.len();
         let texts = |text: &str| Arc::new(StringArray::from(vec![text; count])) as ArrayRef;
         let columns: Vec<ArrayRef> = vec![
@@ -312,11 +317,7 @@ mod tests {
         texts.iter().map(|text| (*text).to_owned()).collect()
     }
 
-    fn mended(
-        condition: Option<&str>,
-        set: &[&str],
-        rows: &RecordBatch,
-    ) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn mended(condition: Option<&str>, set: &[&str], rows: &RecordBatch) -> Vec<Mended> {
         let mended = Mend::new(condition, &sets(set)).unwrap().apply(rows).unwrap();
         let owned =
             |array: &BinaryArray| array.iter().map(|bytes| bytes.map(<[u8]>::to_vec)).collect::<Vec<_>>();

@@ -17,10 +17,10 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use thalweg_engine::checkpoint::{CheckpointError, History, Manifest, Store};
-use thalweg_kafka::{KafkaConfig, Position};
+use thalweg_kafka::{KafkaConfig, KafkaPlan, Position};
 use thalweg_operators::source::{ReadRequest, SplitReader};
 
-use crate::patience::{PATIENCE, holds_within};
+use crate::patience::{PATIENCE, holds_within, wait_until};
 use crate::support::{files, rows};
 
 /// How long a run may take that has only so much to do, with others beside it.
@@ -198,9 +198,16 @@ pub(crate) fn sink_rows(output: &Path, sink: &str) -> Vec<String> {
 
 /// The committed records of a topic, sorted, each with its partition, time and key.
 pub(crate) fn committed_records(brokers: &str, topic: &str) -> Vec<String> {
-    let mut config = KafkaConfig::new("result", brokers, [topic]);
-    (config.start, config.end) = (Position::Earliest, Some(Position::Latest));
-    let plan = config.resolve(PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    let plan = |isolation: &str| {
+        let mut config = KafkaConfig::new("result", brokers, [topic]);
+        (config.start, config.end) = (Position::Earliest, Some(Position::Latest));
+        config.properties.insert("isolation.level".to_owned(), isolation.to_owned());
+        config.resolve(PATIENCE).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let ends = |plan: &KafkaPlan| -> Vec<_> { plan.splits().iter().map(|split| split.end).collect() };
+    // After a commit is promised, the partitions learn of it one by one.
+    wait_until("no transaction is open", || ends(&plan("read_committed")) == ends(&plan("read_uncommitted")));
+    let plan = plan("read_committed");
     let mut reader = plan.reader(0, 1).unwrap_or_else(|error| panic!("{error}"));
     let splits = reader.splits().to_vec();
     let mut order: Vec<usize> = (0..splits.len()).collect();

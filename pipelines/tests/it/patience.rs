@@ -43,11 +43,6 @@ impl<T: Send + 'static> Running<T> {
         Running { done, thread }
     }
 
-    /// Whether it has ended.
-    pub(crate) fn is_over(&self) -> bool {
-        self.thread.is_finished()
-    }
-
     /// Waits for its end and gives what came out; panics as it did.
     pub(crate) fn end(self) -> T {
         match self.done.recv_timeout(PATIENCE) {

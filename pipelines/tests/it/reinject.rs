@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value as Json;
@@ -23,9 +24,9 @@ use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickLimits;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 
-use crate::binary::committed_records;
+use crate::binary::{LIMIT, Run, committed_records};
 use crate::kafka::{broker, new_topic};
-use crate::patience::{Running, wait_until};
+use crate::patience::holds_within;
 use crate::support::{assert_same_rows, broken_off_after, job, plan, query, rows};
 
 /// Where this test crashes the process.
@@ -55,7 +56,7 @@ const ARCHIVE: &str = "archive: { path: \"${ARCHIVES}/events\" }";
 /// 2026-03-02T12:00:00Z.
 const NOON_MS: i64 = 1_772_452_800_000;
 const PARTITIONS: i32 = 3;
-const OFFSETS: i64 = 4_000;
+const OFFSETS: i64 = 10_000;
 const CONDITION: &str = "reason in ('invalid_json', 'invalid_utf8')";
 const SET: &str = "value = replace(value, 'NaN', 'null')";
 
@@ -133,14 +134,19 @@ fn options(output: &Path) -> RunOptions {
     RunOptions { limits, ..RunOptions::new(2, output) }
 }
 
-/// A job's output with refused rows of many checkpoints.
+/// A job's output with refused rows of many checkpoints, some of them of runs that were broken off.
 fn refusing_job(folder: &Path) -> PathBuf {
     write_events(folder);
-    let output = folder.join("output/my_pipeline");
-    let summary = job(&over_archive(folder), &options(&output));
-    let rejected = planted(Fault::NaN) + planted(Fault::Bytes) + planted(Fault::NoValue);
-    assert_eq!((summary.sources[0].rejected, summary.sources[0].late), (rejected, planted(Fault::Late)));
-    assert!(checkpoints(&output.join("_rejected")) >= 4, "too few checkpoints to tell anything");
+    let (plan, output) = (over_archive(folder), folder.join("output/my_pipeline"));
+    let mut breaks = 0;
+    while !broken_off_after(1, &plan, &options(&output)) {
+        breaks += 1;
+    }
+    let refused = ["_rejected", "_late"].map(|name| checkpoints(&output.join(name)));
+    assert!(
+        refused.into_iter().all(|checkpoints| checkpoints >= 3),
+        "{breaks} breaks, {refused:?} checkpoints"
+    );
     output
 }
 
@@ -309,21 +315,37 @@ fn what_a_job_refuses_later_is_sent_later() {
 fn rows_are_sent_while_their_job_runs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write_events(folder.path());
-    let (plan, output) = (over_archive(folder.path()), folder.path().join("output"));
-    let mended = folder.path().join("mended");
-    let options_of_job = options(&output);
-    let running = Running::start(move || job(&plan, &options_of_job).sources[0].rejected);
-    wait_until("a rejected row", || output.join("_rejected").exists() || running.is_over());
-    let (mut counts, mut rounds) = (Counts::default(), 0);
-    loop {
-        let over = running.is_over();
-        counts += sent(&into_archive(&output, &mended.join("events"))).counts;
-        rounds += 1;
-        if over {
-            break;
-        }
+    let (pipeline, output) = (folder.path().join("pipeline.yaml"), folder.path().join("output"));
+    let checkpoint = "pipeline: refuses\ncheckpoint: { interval: 100ms, every_rows: 1_000 }\n";
+    let text = PIPELINE.replace("SOURCE", ARCHIVE).replace("pipeline: refuses\n", checkpoint);
+    fs::write(&pipeline, text).expect("a pipeline");
+    // Checkpoints are seen half published for a while.
+    let mut running = Run {
+        workers: 3,
+        environment: vec![("ARCHIVES", folder.path().into())],
+        failpoints: "sink::published_a_file=sleep(10)".to_owned(),
+        ..Run::new(&pipeline, &output)
     }
-    assert_eq!((counts, running.end()), (expected(), expected().read), "after {rounds} rounds");
+    .start();
+    let options = into_archive(&output, &folder.path().join("mended/events"));
+    let (mut counts, mut rounds, mut waited) = (Counts::default(), 0, 0);
+    let ended = holds_within(LIMIT, || {
+        let ended = running.ended_within(Duration::ZERO).is_some();
+        if ended || output.join("_rejected").exists() {
+            let summary = sent(&options);
+            counts += summary.counts;
+            rounds += u32::from(summary.counts.read > 0);
+            waited += u32::from(summary.unpublished.is_some());
+        }
+        ended
+    });
+    assert!(ended, "{}", running.log());
+    assert_eq!(counts, expected(), "after {rounds} rounds: {}", running.log());
+    assert!(
+        rounds >= 2 && waited >= 1,
+        "{rounds} rounds, {waited} of them before a half published checkpoint"
+    );
+    let mended = folder.path().join("mended");
     assert_eq!(accepted(ARCHIVE, &mended, &folder.path().join("accepted")).0, ids(Fault::NaN));
 }
 

@@ -14,10 +14,11 @@ use super::jobs::{J1, J1_FOLDERS, Job, Outcome, Prepared};
 use super::{Folder, stop_when_all_is_read};
 use crate::binary::{LIMIT, Run, Running, account, newest_checkpoint};
 use crate::kafka::broker;
-use crate::patience::holds_within;
+use crate::patience::{holds_within, wait_until};
 use crate::support::files;
 
 const EVENTS: u64 = 40_000;
+const DELTA_LOG: &str = "_delta_log";
 
 /// A run that has read so many events, as its newest checkpoint says.
 fn has_read(running: &Running, output: &Path, events: u64) {
@@ -51,19 +52,29 @@ fn a_broker_that_restarts_costs_no_row_and_repeats_none() {
     compare_with_undisturbed(&J1, &job, folder.path(), &brokers, &events);
 }
 
-/// The published files of a job: what readers see, apart from checkpoints.
+/// The files of a job's sinks. Those of its checkpoints come and go as it runs.
+fn sink_files(output: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(output).expect("a folder").map(|entry| entry.expect("an entry").path());
+    folders.filter(|folder| !folder.ends_with("_checkpoints")).flat_map(|folder| files(&folder)).collect()
+}
+
+/// What readers see of a job's folders: published files, and of Delta tables their logs.
 fn published(output: &Path) -> Vec<(PathBuf, u64)> {
     let seen = |path: &PathBuf| {
-        !path.components().any(|part| part.as_os_str().to_string_lossy().starts_with(['.', '_']))
-            || path
-                .components()
-                .any(|part| ["_late", "_rejected"].iter().any(|name| part.as_os_str() == *name))
+        let below = path.strip_prefix(output).expect("a file below");
+        let has = |name: &str| below.components().any(|part| part.as_os_str() == name);
+        let of_delta =
+            below.components().next().is_some_and(|sink| output.join(sink).join(DELTA_LOG).exists());
+        !has(".staging") && (!of_delta || has(DELTA_LOG))
     };
     let size = |path: &PathBuf| fs::metadata(path).map_or(0, |data| data.len());
-    let below = files(output)
-        .into_iter()
-        .filter(|path| seen(&path.strip_prefix(output).expect("a file below").to_owned()));
-    below.map(|path| (path.clone(), size(&path))).collect()
+    sink_files(output).into_iter().filter(seen).map(|path| (path.clone(), size(&path))).collect()
+}
+
+/// Whether a run has published all that it has staged.
+fn has_published_all(output: &Path, generation: u64) -> bool {
+    let staging = format!(".staging/{generation}/");
+    !sink_files(output).iter().any(|path| path.to_string_lossy().contains(&staging))
 }
 
 #[test]
@@ -83,6 +94,7 @@ fn a_zombie_publishes_nothing_more() {
     has_read(&running, &job.run.output, events.fed());
     let newest = newest_checkpoint(&job.run.output).expect("a checkpoint");
     assert!(newest.generation > stopped_at.generation && newest.number > stopped_at.number);
+    wait_until("all is published", || has_published_all(&job.run.output, newest.generation));
     let before = published(&job.run.output);
     assert!(!before.is_empty());
 
