@@ -52,6 +52,8 @@ use split::SplitState;
 
 /// How long a source with nothing to read waits before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// What one look at a silent split counts for, at most.
+const LOOKED_MAX: Duration = Duration::from_secs(1);
 /// Records and payload bytes of one batch.
 const BATCH_RECORDS_MAX: usize = 8192;
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -221,6 +223,8 @@ struct SourceState {
     /// Rows since the cut before.
     since: SourceCounts,
     waits: Waits,
+    /// When the splits were looked at last.
+    looked_at: Instant,
     /// Whether a watermark must be reported though no tick is full: the first one, and where a split has left or come back.
     report_due: bool,
 }
@@ -253,6 +257,7 @@ impl SourceState {
             cut: cut::Progress::None,
             since: SourceCounts::default(),
             waits: job.counters.waits(),
+            looked_at: Instant::now(),
             report_due: true,
             splits,
             config,
@@ -348,15 +353,18 @@ impl SourceState {
             wait: Duration::ZERO,
             order: &order,
         };
+        // A process that was stopped for an hour has not looked at its splits for an hour.
+        let looked = self.looked_at.elapsed().min(LOOKED_MAX);
+        self.looked_at = Instant::now();
+        order.iter().for_each(|split| self.splits[*split].silent += looked);
         let SourceState { reader, splits, decoder, columns, late, rejected, config, .. } = self;
         let time_field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
         let (mut accepted_rows, mut late_rows, mut rejected_rows) = (0, 0, 0);
-        let now = Instant::now();
         let progress = reader.read(request, &mut |record| {
             let split = &mut splits[record.split];
             split.next = record.offset + 1;
             split.read += 1;
-            split.last_record = now;
+            split.silent = Duration::ZERO;
             let watermark = split.watermark(config.event_time.lateness_us);
             match accept(&config.event_time, watermark, decoder, &record) {
                 Verdict::Accepted(time) => {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
-//! problems), 130 stopped twice by Ctrl-C.
+//! problems), 4 replaced by a newer run of the job, 130 stopped twice by Ctrl-C.
 
 use std::io::Write;
 use std::process::ExitCode;

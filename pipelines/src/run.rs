@@ -147,6 +147,18 @@ pub enum RunError {
         /// The source.
         source_name: String,
     },
+    /// What came after the checkpoint to go back to can't be taken back.
+    #[error(
+        "can't go back to checkpoint {checkpoint}: sink {sink} has sent rows to its topic up to checkpoint {sent}, and they can't be taken back; go on from the newest checkpoint, or start over with --fresh into another topic"
+    )]
+    AlreadySent {
+        /// The sink.
+        sink: String,
+        /// The newest checkpoint with rows of the sink.
+        sent: u64,
+        /// The checkpoint to go back to.
+        checkpoint: u64,
+    },
     /// A Kafka sink can't be used.
     #[error(transparent)]
     KafkaSink(#[from] KafkaError),

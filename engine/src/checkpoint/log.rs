@@ -118,6 +118,26 @@ impl History {
         })
     }
 
+    /// The newest generation that any record speaks of.
+    pub fn newest_generation(&self) -> u64 {
+        let of = |record: &Record| match record {
+            Record::Claim(claim) => claim.generation,
+            Record::Checkpoint(manifest) => manifest.generation,
+        };
+        self.records.iter().filter_map(|(_, record)| record.as_ref().ok()).map(of).max().unwrap_or(0)
+    }
+
+    /// What is wrong with a log of which no claim can be read: nobody knows then what the job is called in other systems.
+    ///
+    /// # Errors
+    /// That of a record that can't be read.
+    pub fn must_have_claim(&self) -> Result<(), CheckpointError> {
+        match (self.claim(), self.records.iter().find_map(|(_, record)| record.as_ref().err())) {
+            (None, Some(error)) => Err(copy(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The checkpoints that a run could go on from, oldest first: those that no claim has gone back behind.
     pub fn checkpoints(&self) -> Vec<&Manifest> {
         let mut chain: Vec<&Manifest> = Vec::new();
@@ -138,9 +158,13 @@ impl History {
     /// # Errors
     /// What is wrong with the newest record, when it can't be read.
     pub fn newest(&self) -> Result<Option<&Manifest>, CheckpointError> {
-        let damaged = self.records.iter().rev().find(|(_, record)| !matches!(record, Ok(Record::Claim(_))));
-        if let Some((_, Err(error))) = damaged {
-            return Err(copy(error));
+        // What came before the newest claim was judged when it was made; what is unreadable behind it may be anything.
+        for (_, record) in self.records.iter().rev() {
+            match record {
+                Ok(Record::Claim(_)) => break,
+                Ok(Record::Checkpoint(_)) => {}
+                Err(error) => return Err(copy(error)),
+            }
         }
         Ok(self.checkpoints().last().copied())
     }

@@ -11,6 +11,8 @@
 //! A file's shards are those of its worker at the time. With another number of workers every worker reads the files that hold some
 //! of its shards, and takes of them the rows of its own.
 
+use std::collections::HashSet;
+
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
@@ -118,11 +120,13 @@ pub(super) fn forget_unused(
     generation: u64,
 ) -> Result<(), CheckpointError> {
     let newest = kept.iter().map(|manifest| manifest.number).max().unwrap_or(0);
+    let needed = paths(kept);
     for name in store.list(FOLDER)? {
         let path = format!("{FOLDER}/{name}");
-        let needed = kept.iter().any(|manifest| manifest.state.iter().any(|file| file.path == path));
         let of = checkpoint_and_generation(&name);
-        if !needed && of.is_some_and(|(checkpoint, by)| checkpoint <= newest && by <= generation) {
+        if !needed.contains(path.as_str())
+            && of.is_some_and(|(checkpoint, by)| checkpoint <= newest && by <= generation)
+        {
             store.delete(&path)?;
         }
     }
@@ -137,14 +141,18 @@ pub(super) fn forget_unused(
 pub fn sweep(store: &Store, kept: &[&Manifest], generation: u64) -> Result<(), CheckpointError> {
     let is_older = |name: &str| checkpoint_and_generation(name).is_some_and(|(_, by)| by < generation);
     store.delete_unfinished(FOLDER, is_older)?;
+    let needed = paths(kept);
     for name in store.list(FOLDER)? {
         let path = format!("{FOLDER}/{name}");
-        let needed = kept.iter().any(|manifest| manifest.state.iter().any(|file| file.path == path));
-        if !needed && is_older(&name) {
+        if !needed.contains(path.as_str()) && is_older(&name) {
             store.delete(&path)?;
         }
     }
     Ok(())
+}
+
+fn paths<'a>(kept: &[&'a Manifest]) -> HashSet<&'a str> {
+    kept.iter().flat_map(|manifest| &manifest.state).map(|file| file.path.as_str()).collect()
 }
 
 // Of a file, or of the folder that it lies in.

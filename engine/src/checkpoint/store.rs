@@ -114,9 +114,23 @@ impl Store {
     /// # Errors
     /// [`CheckpointError::Storage`].
     pub fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, CheckpointError> {
-        self.runtime
+        let created = self
+            .runtime
             .block_on(self.created(&self.path(name), &bytes.into()))
-            .map_err(self.error("write", name))
+            .map_err(self.error("write", name))?;
+        self.make_last(name)?;
+        Ok(created)
+    }
+
+    // What sinks publish to others must not outlive the manifest that says so: files survive a loss of power, too.
+    fn make_last(&self, name: &str) -> Result<(), CheckpointError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let file = folder.join(name);
+        let sync = |path: &FilePath| std::fs::File::open(path).and_then(|file| file.sync_all());
+        let synced = sync(&file).and_then(|()| file.parent().map_or(Ok(()), sync));
+        synced.map_err(|source| {
+            self.error("write", name)(StorageError::Generic { store: "local", source: Box::new(source) })
+        })
     }
 
     // An answer may be lost on its way, and a request that is sent again is refused by what it has written itself. A bucket also refuses
@@ -146,7 +160,8 @@ impl Store {
     pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), CheckpointError> {
         let path = self.path(name);
         let put = self.objects.put(&path, PutPayload::from(bytes));
-        self.runtime.block_on(put).map(|_| ()).map_err(self.error("write", name))
+        self.runtime.block_on(put).map_err(self.error("write", name))?;
+        self.make_last(name)
     }
 
     /// An object's bytes.

@@ -78,6 +78,19 @@ impl KafkaPlan {
         Ok(())
     }
 
+    /// Leaves out all splits but these, and gives them these numbers: all processes of a job must read the same, also where a topic
+    /// grows while they start.
+    pub fn keep_only<'a>(&mut self, known: impl Iterator<Item = (&'a str, i32, u32)>) {
+        let known: Vec<_> = known.collect();
+        self.splits.retain_mut(|split| {
+            let found = known
+                .iter()
+                .find(|(topic, partition, _)| *topic == &*split.topic && *partition == split.partition);
+            found.map(|(_, _, number)| split.number = *number).is_some()
+        });
+        self.splits.sort_by_key(|split| split.number);
+    }
+
     /// All splits of the source, by number.
     pub fn splits(&self) -> &[PlannedSplit] {
         &self.splits

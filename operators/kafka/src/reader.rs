@@ -368,10 +368,13 @@ impl SplitReader for KafkaReader {
                 self.arrived();
                 return Ok(progress);
             }
-            let Some(&first) = request.order.first() else { return Ok(progress) };
-            self.check_brokers(first)?;
+            if self.infos.is_empty() {
+                return Ok(progress);
+            }
+            // Also where all splits are idle: that they are silent may be the brokers' fault.
+            self.check_brokers(request.order.first().copied().unwrap_or(0))?;
             let left = request.wait.saturating_sub(started.elapsed());
-            if left.is_zero() {
+            if left.is_zero() || request.order.is_empty() {
                 return Ok(progress);
             }
             self.wakeup.wait_past(seen, left.min(EVENTS_EVERY));

@@ -74,15 +74,14 @@ impl SourceState {
             let (topic, partition) = (name.topic.to_string(), name.partition);
             if split.idle && self.reader.at_hand(index) {
                 split.idle = false;
-                split.last_record = Instant::now();
+                split.silent = Duration::ZERO;
                 if watermark != BEGINNING {
                     split.floor = split.floor.max(Some(watermark));
                 }
                 self.report_due = true;
                 counters.split(split.number).note(split, lateness_us);
                 tracing::info!(topic, partition, "a split has come back from idleness");
-            } else if !split.idle && split.last_record.elapsed() >= idle_after && !self.reader.at_hand(index)
-            {
+            } else if !split.idle && split.silent >= idle_after && !self.reader.at_hand(index) {
                 split.idle = true;
                 self.report_due = true;
                 counters.split(split.number).note(split, lateness_us);

@@ -1,6 +1,6 @@
 //! What a source knows of one of its splits.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use thalweg_engine::checkpoint::SplitPosition;
 use thalweg_engine::watermark::{BEGINNING, END, EventTime};
@@ -23,8 +23,8 @@ pub(super) struct SplitState {
     pub(super) ended: bool,
     /// Whether it has no end of its own: only such a split can be idle.
     pub(super) unbounded: bool,
-    /// When its last record came.
-    pub(super) last_record: Instant,
+    /// How long it was looked at since its last record, and nothing was there.
+    pub(super) silent: Duration,
 }
 
 impl SplitState {
@@ -40,7 +40,7 @@ impl SplitState {
             idle: position.is_some_and(|at| at.idle),
             ended: position.is_some_and(|at| at.ended),
             unbounded: info.records_ahead.is_none(),
-            last_record: Instant::now(),
+            silent: Duration::ZERO,
         }
     }
 

@@ -186,7 +186,7 @@ impl Panes {
             })?;
             self.take_back(&wanted)?;
         }
-        self.chain = Chain::restored(rows);
+        self.chain = Chain::restored(state.files.len(), rows);
         Ok(())
     }
 

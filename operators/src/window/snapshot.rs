@@ -24,6 +24,8 @@ use super::keys::KEY;
 pub(super) const STATE_ROWS_MAX: usize = 16_384;
 /// Below so many rows in files nobody minds that most of them are out of date.
 const CHAIN_ROWS_MIN: usize = 10_000;
+/// Files of a chain, at most: manifests name them all, and a restart reads them one after the other.
+const CHAIN_FILES_MAX: usize = 16;
 
 /// What a window's operator starts with after a restart.
 #[derive(Debug, Clone)]
@@ -45,20 +47,25 @@ impl RestoredState {
 #[derive(Debug, Default)]
 pub(super) struct Chain {
     rows: usize,
-    begun: bool,
+    files: usize,
 }
 
 impl Chain {
-    /// After a restart from files of so many rows.
-    pub(super) fn restored(rows: usize) -> Self {
-        Chain { rows, begun: rows > 0 }
+    /// After a restart from so many files of so many rows.
+    pub(super) fn restored(files: usize, rows: usize) -> Self {
+        Chain { rows, files }
     }
 
     /// Whether the next file is to hold all `live` groups rather than the `changed` ones, of which it takes note.
     pub(super) fn grow(&mut self, changed: usize, live: usize) -> bool {
-        let full = !self.begun || self.rows + changed > 2 * live + CHAIN_ROWS_MIN;
-        self.rows = if full { live } else { self.rows + changed };
-        self.begun = true;
+        let full = self.files == 0
+            || self.files >= CHAIN_FILES_MAX
+            || self.rows + changed > 2 * live + CHAIN_ROWS_MIN;
+        if full {
+            *self = Chain { rows: live, files: 1 };
+        } else if changed > 0 {
+            *self = Chain { rows: self.rows + changed, files: self.files + 1 };
+        }
         full
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thalweg_engine::watermark::{BEGINNING, END, EventTime};
-use thalweg_operators::source::{SourceCounters, SplitInfo};
+use thalweg_operators::source::{SourceCounters, SplitGauge, SplitInfo};
 use thalweg_schemas::time::format_rfc3339;
 
 use super::logging::{self, NOTICE};
@@ -143,7 +143,9 @@ impl View {
     fn watch_watermark(&mut self) {
         let splits = self.status.sources.iter().flat_map(|source| {
             // One that is idle holds back nothing.
-            source.splits().iter().filter(|gauge| !gauge.idle()).map(|gauge| Held {
+            // Those of other processes are theirs to complain of.
+            let read_here = |gauge: &&SplitGauge| !gauge.idle() && gauge.next().is_some();
+            source.splits().iter().filter(read_here).map(|gauge| Held {
                 source: &source.name,
                 split: &gauge.split,
                 watermark: gauge.watermark(),

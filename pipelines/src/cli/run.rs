@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use thalweg_engine::checkpoint::CheckpointError;
+use thalweg_engine::checkpoint::{CheckpointError, History};
 use thalweg_engine::cluster::{Cluster, ProcessCluster};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_schemas::time::format_rfc3339;
@@ -16,13 +16,14 @@ use super::supervise::{self, FENCED, SuperviseOptions};
 use super::validate::Format;
 use super::{load, logging, progress, table};
 use crate::metrics::Metrics;
-use crate::plan::SinkKind;
+use crate::plan::{Plan, SinkKind};
 use crate::run::{self, CHECKPOINTS, GoOn, RunError, RunOptions, Summary};
 
 /// Run a pipeline until its sources end, or until Ctrl-C; run it again, and it goes on where it was.
 ///
 /// A job makes a checkpoint every few seconds, and sinks show what belongs to it then. Whatever ends a job, `thalweg run` goes on from
-/// its newest checkpoint, on any number of workers: nothing is lost, nothing comes twice. Ctrl-C or SIGTERM makes a last checkpoint and
+/// its newest checkpoint, on any number of workers: nothing is lost, nothing comes twice (but on
+/// standard output). Ctrl-C or SIGTERM makes a last checkpoint and
 /// ends; open windows are kept in it. A second one ends at once, and costs only what was read since the checkpoint before.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -97,7 +98,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         archives: args.archives.clone(),
         ..RunOptions::new(workers, &output)
     };
-    if args.fresh && !may_throw_away(&output)? {
+    if args.fresh && !may_throw_away(&plan, &output)? {
         logging::notice(format_args!("nothing was changed"));
         return Ok(ExitCode::FAILURE);
     }
@@ -211,14 +212,17 @@ pub(super) fn stop_on_signal(control: Control, grace: Duration) -> Result<()> {
 }
 
 // Whoever sits at a terminal is asked before checkpoints are gone; a script knows what it does.
-fn may_throw_away(output: &Path) -> Result<bool> {
-    let checkpoints = output.join(CHECKPOINTS);
-    if !checkpoints.exists() || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+fn may_throw_away(plan: &Plan, output: &Path) -> Result<bool> {
+    let elsewhere = plan.checkpoint.storage.is_some();
+    let there = output.join(CHECKPOINTS).exists()
+        || (elsewhere && !History::read(&run::open_store(plan, output)?)?.is_empty());
+    if !there || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(true);
     }
     write!(
         std::io::stderr(),
-        "this throws away all checkpoints and outputs in {}; go on? [y/N] ",
+        "this throws away all checkpoints of {} and its outputs in {}; go on? [y/N] ",
+        plan.name,
         output.display()
     )?;
     let mut answer = String::new();

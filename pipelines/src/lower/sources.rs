@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thalweg_engine::checkpoint::SplitPosition;
 use thalweg_engine::tick::TickLimits;
+use thalweg_engine::watermark::EventTime;
 use thalweg_kafka::{EndOffsets, KafkaConfig, KafkaPlan, PlannedSplit, Position};
 use thalweg_operators::source::archive::{ArchiveConfig, ArchivePlan};
 use thalweg_operators::source::{
@@ -18,6 +19,26 @@ use crate::run::{MemoryShares, RunOptions};
 
 /// How long brokers may take to say what they hold.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is known of a source's splits before it is opened.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// Where a checkpoint left them, or where the process that leads has found them; empty at a job's beginning.
+    pub(crate) splits: &'a [SplitPosition],
+    /// What holds for the others.
+    pub(crate) floor: Floor,
+}
+
+/// What holds for splits that nobody knows yet.
+#[derive(Clone, Copy)]
+pub(crate) enum Floor {
+    /// They begin as the source does: so does the job.
+    None,
+    /// The job's watermark is here: rows of theirs that lie below would meet windows that have fired, and are late.
+    At(EventTime),
+    /// There are none: what the leading process does not know is not read.
+    AllKnown,
+}
 
 /// How long somebody who only looks waits for brokers.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,15 +58,16 @@ enum Connection {
 }
 
 impl LoweredSource {
-    /// Finds the splits. `from`: where a checkpoint left the splits,
-    /// or where another process of the job has found them; empty: find out.
+    /// Finds the splits, as far as they are not known.
     pub(crate) fn new(
         number: usize,
         planned: &PlannedSource,
         options: &RunOptions,
         memory: MemoryShares,
-        from: &[SplitPosition],
+        from: &Known<'_>,
     ) -> Result<Self, SourceError> {
+        let Known { splits: from, floor, .. } = *from;
+        let all_known = matches!(floor, Floor::AllKnown);
         let ahead_bytes_max = options.limits.ahead_bytes_max.min(memory.ahead_bytes);
         let bytes_max = options.limits.bytes_max.min(ahead_bytes_max / 2);
         let limits = TickLimits { ahead_bytes_max, bytes_max, ..options.limits };
@@ -75,6 +97,9 @@ impl LoweredSource {
                 }
                 let mut plan = config.resolve(RESOLVE_TIMEOUT)?;
                 plan.go_on_from(from.iter().map(|at| (at.topic.as_str(), at.partition, at.next, at.end)))?;
+                if all_known {
+                    plan.keep_only(from.iter().map(|at| (at.topic.as_str(), at.partition, at.number)));
+                }
                 Connection::Kafka(plan)
             }
         };
@@ -98,7 +123,7 @@ impl LoweredSource {
             limits,
         };
         let splits = connection.splits();
-        let positions = splits.iter().map(|split| position_of(split, from)).collect();
+        let positions = splits.iter().map(|split| position_of(split, from, floor)).collect();
         let counters = Arc::new(SourceCounters::new(&planned.name, splits));
         Ok(LoweredSource { config, counters, positions: Arc::new(positions), connection })
     }
@@ -120,7 +145,7 @@ impl LoweredSource {
     }
 }
 
-fn position_of(split: &SplitInfo, from: &[SplitPosition]) -> SplitPosition {
+fn position_of(split: &SplitInfo, from: &[SplitPosition], floor: Floor) -> SplitPosition {
     let found = from.iter().find(|at| at.topic == *split.topic && at.partition == split.partition);
     found.cloned().unwrap_or_else(|| SplitPosition {
         topic: split.topic.to_string(),
@@ -129,7 +154,10 @@ fn position_of(split: &SplitInfo, from: &[SplitPosition]) -> SplitPosition {
         next: split.start,
         end: split.end,
         highest: None,
-        floor: None,
+        floor: match floor {
+            Floor::At(watermark) => Some(watermark),
+            Floor::None | Floor::AllKnown => None,
+        },
         idle: false,
         ended: false,
     })

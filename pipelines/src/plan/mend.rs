@@ -289,7 +289,7 @@ mod tests {
     /// Key, value, reason.
     type Refused<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a str);
     /// Key, value.
-    type Mended = (Option<Vec<u8>>, Option<Vec<u8>>);
+    type KeyValue = (Option<Vec<u8>>, Option<Vec<u8>>);
 
     /// Offsets count from 100.
     fn refused_rows(rows: &[Refused<'_>]) -> RecordBatch {
@@ -317,7 +317,7 @@ mod tests {
         texts.iter().map(|text| (*text).to_owned()).collect()
     }
 
-    fn mended(condition: Option<&str>, set: &[&str], rows: &RecordBatch) -> Vec<Mended> {
+    fn mended(condition: Option<&str>, set: &[&str], rows: &RecordBatch) -> Vec<KeyValue> {
         let mended = Mend::new(condition, &sets(set)).unwrap().apply(rows).unwrap();
         let owned =
             |array: &BinaryArray| array.iter().map(|bytes| bytes.map(<[u8]>::to_vec)).collect::<Vec<_>>();

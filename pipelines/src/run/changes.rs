@@ -161,6 +161,11 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
+/// Whether a step's state goes on: it had some, and has some still.
+pub(super) fn keeps_state(before: &Value, after: &Value, step: &str) -> bool {
+    [before, after].iter().all(|plan| plan["steps"][step].get("window").is_some())
+}
+
 /// The changes for which state can't be used again; none: it can.
 pub(super) fn refused(before: &Value, after: &Value) -> Vec<PlanChange> {
     let mut changes = Vec::new();

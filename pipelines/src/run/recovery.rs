@@ -21,12 +21,12 @@ use thalweg_engine::checkpoint::{
 use thalweg_engine::cluster::links::Links;
 use thalweg_engine::cluster::{Cluster, ClusterError, Mesh, ProcessCluster, Welcome, bootstrap};
 use thalweg_engine::shard::hash_key;
-use thalweg_engine::watermark::EventTime;
+use thalweg_engine::watermark::{BEGINNING, EventTime};
 use thalweg_operators::sink::staging::remove_folder;
 
 use super::{MemoryShares, RunError, RunOptions, Since, changes, holds_files};
 use crate::lower::sinks::{LATE, REJECTED, publishers};
-use crate::lower::sources::LoweredSource;
+use crate::lower::sources::{Floor, Known, LoweredSource};
 use crate::plan::{Plan, SinkKind};
 
 /// The folder of checkpoints in an output folder.
@@ -127,7 +127,10 @@ fn follow(plan: &Plan, options: &RunOptions, cluster: &ProcessCluster) -> Result
         .iter()
         .zip(&agreed.positions)
         .enumerate()
-        .map(|(number, (source, positions))| LoweredSource::new(number, source, options, memory, positions))
+        .map(|(number, (source, splits))| {
+            let known = Known { splits, floor: Floor::AllKnown };
+            LoweredSource::new(number, source, options, memory, &known)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Recovered {
         store,
@@ -151,9 +154,13 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     let mut base = None;
     let (log, history) = Log::claim::<RunError>(&store, |history| {
         base = if fresh { None } else { choose(plan, options, history, &description)? };
+        if let Some(base) = &mut base {
+            let before = base.plan.clone();
+            base.state.retain(|file| changes::keeps_state(&before, &description, &file.step));
+        }
         let same_job = history.claim().filter(|_| !fresh);
         Ok(Claim {
-            generation: history.claim().map_or(0, |claim| claim.generation) + 1,
+            generation: history.newest_generation() + 1,
             from: base.as_ref().map(|base: &Manifest| base.number),
             at_ms: now_ms(),
             by: who(),
@@ -194,8 +201,8 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
         .iter()
         .enumerate()
         .map(|(number, source)| {
-            let positions = positions(base.as_ref(), &source.name);
-            LoweredSource::new(number, source, options, memory, positions)
+            let known = known(base.as_ref(), &source.name);
+            LoweredSource::new(number, source, options, memory, &known)
         })
         .collect::<Result<Vec<_>, _>>()?;
     let generation = log.own().generation;
@@ -219,9 +226,14 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     })
 }
 
-fn positions<'a>(base: Option<&'a Manifest>, source: &str) -> &'a [SplitPosition] {
-    let found = base.and_then(|base| base.sources.iter().find(|position| position.name == source));
-    found.map_or(&[], |position| &position.splits)
+fn known<'a>(base: Option<&'a Manifest>, source: &str) -> Known<'a> {
+    let Some(base) = base else { return Known { splits: &[], floor: Floor::None } };
+    let found = base.sources.iter().find(|position| position.name == source);
+    let floor = match base.watermark {
+        BEGINNING => Floor::None,
+        watermark => Floor::At(watermark),
+    };
+    Known { splits: found.map_or(&[], |position| &position.splits), floor }
 }
 
 // The checkpoint to go on from, if the plan fits it.
@@ -231,6 +243,7 @@ fn choose(
     history: &History,
     description: &serde_json::Value,
 ) -> Result<Option<Manifest>, RunError> {
+    history.must_have_claim()?;
     let base = match options.go_on {
         GoOn::From(number) => Some(history.checkpoint(number)?),
         GoOn::Newest | GoOn::Fresh => history.newest()?,
@@ -239,6 +252,20 @@ fn choose(
         claim_folders(plan, options)?;
     }
     let Some(base) = base else { return Ok(None) };
+    // Found out before the job is claimed: what was sent to a topic can't be taken back.
+    for sink in plan.sinks.iter().filter(|sink| matches!(sink.kind, SinkKind::Kafka { .. })) {
+        let sent = |manifest: &&&Manifest| {
+            manifest.number > base.number
+                && manifest.sinks.iter().any(|staged| staged.name == sink.name && !staged.files.is_empty())
+        };
+        if let Some(last) = history.checkpoints().iter().rev().find(sent) {
+            return Err(RunError::AlreadySent {
+                sink: sink.name.clone(),
+                sent: last.number,
+                checkpoint: base.number,
+            });
+        }
+    }
     let changed = changes::refused(&base.plan, description);
     if !changed.is_empty() {
         let changes: Vec<String> = changed.iter().map(ToString::to_string).collect();

@@ -119,6 +119,14 @@ impl Running {
         kill(self.id(), signal).expect("a process that has not been waited for");
     }
 
+    /// Sends a signal to it and to all that it has started.
+    pub(crate) fn signal_all(&self, signal: Signal) {
+        self.signal(signal);
+        for child in self.children() {
+            kill(child, signal).expect("a process that its supervisor has not waited for");
+        }
+    }
+
     /// Kills it, and all that it has started.
     pub(crate) fn kill(&mut self) {
         // Stopped first, so that it starts none in the meantime.

@@ -126,7 +126,7 @@ impl Sessions {
             }
             seen.extend(of_file);
         }
-        self.chain = Chain::restored(rows);
+        self.chain = Chain::restored(state.files.len(), rows);
         Ok(())
     }
 

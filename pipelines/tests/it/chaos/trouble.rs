@@ -79,14 +79,23 @@ fn has_published_all(output: &Path, generation: u64) -> bool {
 
 #[test]
 fn a_zombie_publishes_nothing_more() {
+    wakes_up_as_a_zombie(1);
+}
+
+#[test]
+fn a_zombie_of_two_processes_publishes_nothing_more() {
+    wakes_up_as_a_zombie(2);
+}
+
+fn wakes_up_as_a_zombie(processes: usize) {
     let folder = Folder::new();
     let brokers = broker().brokers();
     let mut events = Events::new(brokers, EVENTS);
     let job = J1.prepare(folder.path(), "taken-over", brokers, events.topic());
     events.feed_part(0, 2);
-    let mut zombie = Run { workers: 2, ..job.run.clone() }.start();
+    let mut zombie = Run { workers: 2, processes, ..job.run.clone() }.start();
     has_read(&zombie, &job.run.output, 1);
-    zombie.signal(Signal::SIGSTOP);
+    zombie.signal_all(Signal::SIGSTOP);
     let stopped_at = newest_checkpoint(&job.run.output).expect("a checkpoint");
 
     events.feed_part(1, 2);
@@ -98,10 +107,10 @@ fn a_zombie_publishes_nothing_more() {
     let before = published(&job.run.output);
     assert!(!before.is_empty());
 
-    zombie.signal(Signal::SIGCONT);
+    zombie.signal_all(Signal::SIGCONT);
     let status = zombie.end();
     let said = zombie.log();
-    assert!(!status.success(), "{said}");
+    assert_eq!(status.code(), Some(4), "{said}");
     let replaced = format!(
         "generation {} of this job was replaced by generation {}",
         stopped_at.generation, newest.generation
