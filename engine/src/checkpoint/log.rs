@@ -158,10 +158,16 @@ impl History {
     /// # Errors
     /// What is wrong with the newest record, when it can't be read.
     pub fn newest(&self) -> Result<Option<&Manifest>, CheckpointError> {
-        // What came before the newest claim was judged when it was made; what is unreadable behind it may be anything.
+        // What came before the newest claim was judged when it was made, but for the checkpoint that it goes on from. What is
+        // unreadable behind it may be anything.
         for (_, record) in self.records.iter().rev() {
             match record {
-                Ok(Record::Claim(_)) => break,
+                Ok(Record::Claim(claim)) => {
+                    let there = |from| self.checkpoints().iter().any(|manifest| manifest.number == from);
+                    if claim.from.is_none_or(there) {
+                        break;
+                    }
+                }
                 Ok(Record::Checkpoint(_)) => {}
                 Err(error) => return Err(copy(error)),
             }

@@ -18,7 +18,8 @@ pub struct CheckpointSpec {
     /// How many checkpoints are kept, to go back to; by default 5.
     #[schemars(with = "Option<u64>", range(min = 1))]
     pub keep: Option<Spanned<u64>>,
-    /// Where they are kept: a folder, or a URL such as s3://bucket/path; by default _checkpoints in the output folder.
+    /// Where they are kept: a folder, or a URL such as s3://bucket/path (with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and,
+    /// where it is not Amazon's, AWS_ENDPOINT in the environment); by default _checkpoints in the output folder.
     #[schemars(with = "Option<Expression>")]
     pub storage: Option<Spanned<String>>,
 }
