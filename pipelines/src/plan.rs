@@ -24,6 +24,7 @@ pub use self::model::{
     PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position,
     Predicate, SinkKind, StepKind, StreamId, WindowKind,
 };
+pub(crate) use self::sink::TARGET_FILE_BYTES;
 pub use self::types::type_name;
 use crate::spec::{self, Environment, Problem, Spec, in_file_order};
 

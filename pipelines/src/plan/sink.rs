@@ -12,7 +12,7 @@ use super::windowed::WINDOW_START;
 use crate::spec::{KafkaSinkSpec, SinkSpec, Size, Spanned};
 
 /// About how large a Parquet file, also a Delta table's, grows unless the spec says otherwise.
-const TARGET_FILE_BYTES: u64 = 32 << 20;
+pub(crate) const TARGET_FILE_BYTES: u64 = 32 << 20;
 /// Smaller files than this cost readers more to open than to read.
 const TARGET_FILE_BYTES_MIN: u64 = 64 << 10;
 const WINDOW_DATE: &str = "window_date";

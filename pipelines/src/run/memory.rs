@@ -9,7 +9,7 @@
 //! The rest is for what nobody counts: batches between operators, buffers of writers. The state of open windows is not in it: it
 //! grows with the keys, not with the rows.
 
-use crate::plan::{Plan, SinkKind};
+use crate::plan::{Plan, SinkKind, TARGET_FILE_BYTES};
 
 /// The shares of one worker's part of a sink or source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,8 @@ impl MemoryShares {
                 continue;
             };
             let most = self.sink_buffer_bytes as f64 * SHRINKS_TO;
-            if target_file_bytes as f64 > most {
+            // Nobody has asked for the default.
+            if target_file_bytes > TARGET_FILE_BYTES && target_file_bytes as f64 > most {
                 tracing::warn!(
                     "sink {}: files are to grow to {} MiB, but rows of about {} MiB fit into memory before they are sorted; give the pipeline more `memory`",
                     sink.name,

@@ -72,8 +72,21 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
     match &options.cluster {
         Cluster::Threads { .. } => lead(plan, options),
         Cluster::Processes(cluster) if cluster.process == 0 => {
-            let mut recovered = lead(plan, options)?;
-            let agreed = Agreed {
+            let welcome = |generation, from, agreed: Agreed| Welcome {
+                generation,
+                from,
+                payload: serde_json::to_value(agreed).expect("invariant: positions can be written as JSON"),
+            };
+            let connect = |welcome| bootstrap::lead(cluster, fingerprint(plan, options), welcome);
+            let mut recovered = match lead(plan, options) {
+                Err(finished @ RunError::Finished { checkpoint, .. }) => {
+                    // The others are told, since they can't know. Those that do not come have missed nothing.
+                    drop(connect(welcome(0, checkpoint, Agreed::Finished)));
+                    return Err(finished);
+                }
+                recovered => recovered?,
+            };
+            let agreed = Agreed::GoesOn {
                 positions: recovered.sources.iter().map(|source| source.positions.to_vec()).collect(),
                 since: recovered
                     .since
@@ -81,12 +94,8 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
                     .map(|((step, label), at)| (step.clone(), label.clone(), *at))
                     .collect(),
             };
-            let welcome = Welcome {
-                generation: recovered.generation,
-                from: recovered.base.as_ref().map_or(0, |base| base.number),
-                payload: serde_json::to_value(agreed).expect("invariant: positions can be written as JSON"),
-            };
-            let connected = bootstrap::lead(cluster, fingerprint(plan, options), welcome)?;
+            let from = recovered.base.as_ref().map_or(0, |base| base.number);
+            let connected = connect(welcome(recovered.generation, from, agreed))?;
             (recovered.links, recovered.mesh) = (connected.links, Some(connected.mesh));
             Ok(recovered)
         }
@@ -96,10 +105,15 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
 
 /// What all processes of a job must know alike, besides generation and checkpoint.
 #[derive(Serialize, Deserialize)]
-struct Agreed {
-    /// Of each source.
-    positions: Vec<Vec<SplitPosition>>,
-    since: Vec<(String, String, EventTime)>,
+#[serde(rename_all = "snake_case")]
+enum Agreed {
+    GoesOn {
+        /// Of each source.
+        positions: Vec<Vec<SplitPosition>>,
+        since: Vec<(String, String, EventTime)>,
+    },
+    /// There is nothing left to do.
+    Finished,
 }
 
 // Processes of one job run one pipeline, by one version of the program.
@@ -115,7 +129,12 @@ fn follow(plan: &Plan, options: &RunOptions, cluster: &ProcessCluster) -> Result
     let unread = |error: serde_json::Error| {
         RunError::Cluster(ClusterError::Start(format!("what process 0 says can't be read: {error}")))
     };
-    let agreed: Agreed = serde_json::from_value(payload).map_err(unread)?;
+    let (positions, since) = match serde_json::from_value(payload).map_err(unread)? {
+        Agreed::GoesOn { positions, since } => (positions, since),
+        Agreed::Finished => {
+            return Err(RunError::Finished { pipeline: plan.name.clone(), checkpoint: from });
+        }
+    };
     let store = open_store(plan, &options.output)?;
     let base = match from {
         0 => None,
@@ -125,7 +144,7 @@ fn follow(plan: &Plan, options: &RunOptions, cluster: &ProcessCluster) -> Result
     let sources = plan
         .sources
         .iter()
-        .zip(&agreed.positions)
+        .zip(&positions)
         .enumerate()
         .map(|(number, (source, splits))| {
             let known = Known { splits, floor: Floor::AllKnown };
@@ -139,7 +158,7 @@ fn follow(plan: &Plan, options: &RunOptions, cluster: &ProcessCluster) -> Result
         leader: None,
         links: connected.links,
         mesh: Some(connected.mesh),
-        since: agreed.since.into_iter().map(|(step, label, at)| ((step, label), at)).collect(),
+        since: since.into_iter().map(|(step, label, at)| ((step, label), at)).collect(),
         sources,
     })
 }

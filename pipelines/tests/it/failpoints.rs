@@ -186,8 +186,9 @@ impl Jobs {
         assert!(aborted || status.success() && !must, "{point}={action}: {status}: {}", running.log());
     }
 
-    fn end(&self, run: &Run, workers: usize, what: &str, undisturbed: &Outcome) {
-        let said = Run { workers, ..run.clone() }.to_the_end();
+    /// Runs it to its end, and compares.
+    fn end(&self, run: &Run, processes: usize, what: &str, undisturbed: &Outcome) {
+        let said = Run { processes, ..run.clone() }.to_the_end();
         let found = outcome(run);
         assert_eq!(found.account, undisturbed.account, "{what}: read, accepted, late, rejected; {said}");
         for (sink, rows) in &found.rows {
@@ -201,9 +202,10 @@ impl Jobs {
         self.crash(&run, 2, point.name, "return", true);
         self.crash(&run, 3, point.name, "2*off->return", false);
         self.end(&run, 1, point.name, undisturbed);
+        // Where the last checkpoint is there, and perhaps not all of it is published: nothing is left to read.
         let run = self.run(&format!("one-{file_name}"), ONE);
         self.crash(&run, 2, point.name, "return", point.at_the_end);
-        self.end(&run, 3, &format!("{} at the last checkpoint", point.name), undisturbed);
+        self.end(&run, 2, &format!("{} at the last checkpoint", point.name), undisturbed);
     }
 }
 
