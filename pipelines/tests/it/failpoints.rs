@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   failpoint!("…") in the sources ◀── the same names ──▶ POINTS
-//!   each: run ─▶ dies at its first hit ─▶ run ─▶ dies at its third ─▶ run ─▶ the rows of a job that nobody touched
+//!   each: run ─▶ dies at its first hit ─▶ run ─▶ dies at its second ─▶ run ─▶ the rows of a job that nobody touched
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -200,7 +200,7 @@ impl Jobs {
         let file_name = point.name.replace("::", "-");
         let run = self.run(&format!("many-{file_name}"), MANY);
         self.crash(&run, 2, point.name, "return", true);
-        self.crash(&run, 3, point.name, "2*off->return", false);
+        self.crash(&run, 3, point.name, "1*off->return", false);
         self.end(&run, 1, point.name, undisturbed);
         // Where the last checkpoint is there, and perhaps not all of it is published: nothing is left to read.
         let run = self.run(&format!("one-{file_name}"), ONE);
