@@ -44,21 +44,23 @@ mod types;
 mod window;
 mod windowed;
 
-/// Checks a spec. Parts that [`spec::read`] found incomplete are looked at as far as they go, and what depends on them is
-/// passed over.
+/// Checks a spec. Parts that [`spec::read`] found incomplete are looked at as far as they go, and what depends on them as
+/// far as they are known.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the file. Empty if the spec is incomplete and nothing else is wrong with it.
 pub fn check(spec: &Spec) -> Result<Plan, Vec<Problem>> {
     let mut checker = check::Checker::new(spec);
     for source in &spec.sources {
-        let source = checker.source(source);
+        let (source, columns) = checker.source(source);
         checker.sources.push(source);
+        checker.columns.0.push(columns);
     }
     let names = checker.names();
     let order = checker.order(&names);
     for index in &order {
-        checker.steps[*index] = checker.step(&spec.steps[*index], &names);
+        let (step, columns) = checker.step(&spec.steps[*index], &names);
+        (checker.steps[*index], checker.columns.1[*index]) = (step, columns);
     }
     let sinks: Vec<_> = spec.sinks.iter().map(|sink| checker.sink(sink, &names)).collect();
     let incomplete = spec.schemas.iter().any(|schema| schema.schema.is_none());

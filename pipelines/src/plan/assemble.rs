@@ -62,17 +62,14 @@ pub(super) fn assemble(
     let mut streams: BTreeMap<StreamId, StreamId> = BTreeMap::new();
     for (index, source) in checker.sources.iter().enumerate() {
         let id = StreamId::Source(index);
-        let (Some(source), Some(need)) = (source, needs.get(&id)) else { continue };
+        let (Some(source), Some(columns), Some(need)) = (source, checker.columns(id), needs.get(&id)) else {
+            continue;
+        };
         streams.insert(id, StreamId::Source(plan.sources.len()));
-        let own = source.columns.own.iter();
+        let own = columns.own.iter();
         let own: Vec<Field> = own.filter(|column| need.columns.contains(column.name())).cloned().collect();
-        let metadata: Vec<_> = source
-            .columns
-            .metadata
-            .iter()
-            .filter(|column| need.columns.contains(column.name()))
-            .copied()
-            .collect();
+        let metadata: Vec<_> =
+            columns.metadata.iter().filter(|column| need.columns.contains(column.name())).copied().collect();
         let fields = match source.format {
             Format::Json => (0..source.schema.fields.len())
                 .filter(|index| {

@@ -1,11 +1,13 @@
 //! Goes through a spec from its sources to its sinks and notes everything that is wrong.
 //!
-//! A stream whose source or step failed is `None`, and what reads it is passed over in silence: one mistake, one problem.
+//! One mistake, one problem, and none hides another: a source or step that is wrong is `None`, but its columns are known where they can be.
+//! A column whose expression is wrong may be named and is of no type ([`unjudged`]); what is computed of it is passed over in
+//! silence, as is all that reads a stream whose columns nobody knows.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use datafusion::logical_expr::Expr;
 
 use super::expression::{Compiled, Expressions};
@@ -20,10 +22,12 @@ pub(super) struct Checker<'a> {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) expressions: Expressions,
-    /// As [`Spec::sources`]; `None`: failed.
+    /// As [`Spec::sources`]; `None`: wrong.
     pub(super) sources: Vec<Option<CheckedSource>>,
-    /// As [`Spec::steps`]; `None`: failed, or not checked yet.
+    /// As [`Spec::steps`]; `None`: wrong, or not checked yet.
     pub(super) steps: Vec<Option<CheckedStep>>,
+    /// The columns of sources and of steps; `None`: not known.
+    pub(super) columns: (Vec<Option<Columns>>, Vec<Option<Columns>>),
 }
 
 /// What a stream's rows hold.
@@ -42,6 +46,22 @@ impl Columns {
     }
 }
 
+/// A column whose expression is wrong. No column that is right has this type.
+pub(super) fn unjudged(name: &str) -> Field {
+    Field::new(name, DataType::Null, true)
+}
+
+/// Whether a column is [`unjudged`].
+pub(super) fn is_unjudged(column: &Field) -> bool {
+    *column.data_type() == DataType::Null
+}
+
+/// Whether a column that is [`unjudged`] has a part in an expression: then nothing can be said of its types.
+pub(super) fn reads_unjudged(expr: &Expr, columns: &[Field]) -> bool {
+    let refs = expr.column_refs();
+    columns.iter().any(|column| is_unjudged(column) && refs.iter().any(|each| each.name == *column.name()))
+}
+
 /// A source that is right.
 #[derive(Debug)]
 pub(super) struct CheckedSource {
@@ -49,7 +69,6 @@ pub(super) struct CheckedSource {
     pub(super) schema: Arc<Schema>,
     pub(super) format: Format,
     pub(super) event_time: EventTime,
-    pub(super) columns: Columns,
 }
 
 /// A step that is right. Stream numbers are those of the spec.
@@ -60,7 +79,6 @@ pub(super) struct CheckedStep {
     pub(super) visible: Vec<Field>,
     pub(super) filter: Option<CheckedExpr>,
     pub(super) kind: CheckedKind,
-    pub(super) columns: Columns,
 }
 
 /// What a step does.
@@ -122,14 +140,15 @@ impl<'a> Checker<'a> {
             expressions: Expressions::new(),
             sources: Vec::new(),
             steps: spec.steps.iter().map(|_| None).collect(),
+            columns: (Vec::new(), spec.steps.iter().map(|_| None).collect()),
         }
     }
 
-    /// The columns of a stream, unless it failed.
+    /// The columns of a stream, where they are known.
     pub(super) fn columns(&self, stream: StreamId) -> Option<&Columns> {
         match stream {
-            StreamId::Source(index) => self.sources[index].as_ref().map(|source| &source.columns),
-            StreamId::Step(index) => self.steps[index].as_ref().map(|step| &step.columns),
+            StreamId::Source(index) => self.columns.0[index].as_ref(),
+            StreamId::Step(index) => self.columns.1[index].as_ref(),
         }
     }
 

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, Field};
 use thalweg_kafka::refused_sink_property;
 
-use super::check::{CheckedSink, Checker};
+use super::check::{CheckedSink, Checker, is_unjudged};
 use super::graph::Names;
 use super::model::{PartitionColumn, SinkKind};
 use super::step::find;
@@ -41,7 +41,7 @@ impl Checker<'_> {
         } else {
             SinkKind::Stdout
         };
-        let is_right = !sink.incomplete && self.problems.len() == before;
+        let is_right = !sink.incomplete && self.problems.len() == before && !columns.iter().any(is_unjudged);
         is_right.then(|| CheckedSink { name: sink.name.value.clone(), input, columns, kind })
     }
 
@@ -77,7 +77,7 @@ impl Checker<'_> {
         let at = sink.from.at;
         for (index, column) in columns.iter().enumerate() {
             let (name, data_type) = (column.name(), column.data_type());
-            if thalweg_delta::written_type(data_type).is_none() {
+            if !is_unjudged(column) && thalweg_delta::written_type(data_type).is_none() {
                 let message =
                     format!("{name} is of type {}, which a Delta table does not have", type_name(data_type));
                 self.problem(at, path, message, Some("cast it in select, or leave it out".to_owned()));
@@ -116,6 +116,7 @@ impl Checker<'_> {
             .filter_map(|name| {
                 let finding = match find(name, columns) {
                     Ok((index, column)) if makes_a_key(column.data_type()) => return Some(index),
+                    Ok((_, column)) if is_unjudged(column) => return None,
                     Ok((_, column)) => super::messages::Finding::new(
                         format!(
                             "{} is of type {}, which makes no key",
@@ -157,6 +158,7 @@ impl Checker<'_> {
             Ok((index, column)) if makes_a_folder(column.data_type()) => {
                 return Some(PartitionColumn::Column(index));
             }
+            Ok((_, column)) if is_unjudged(column) => return None,
             Ok((_, column)) => super::messages::Finding::new(
                 format!("{} is of type {}, which makes no folder", name.value, type_name(column.data_type())),
                 "take a text, a whole number, a date, or true and false; a day of a timestamp is cast(… as date)",

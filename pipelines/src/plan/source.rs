@@ -16,8 +16,8 @@ use crate::spec::{
 const MAX_AHEAD_US: i64 = 3_600_000_000;
 
 impl Checker<'_> {
-    /// Checks a source; `None` where something is wrong with it.
-    pub(super) fn source(&mut self, source: &SourceSpec) -> Option<CheckedSource> {
+    /// Checks a source; `None` where something is wrong with it. Its columns are those of its schema, whatever else is wrong.
+    pub(super) fn source(&mut self, source: &SourceSpec) -> (Option<CheckedSource>, Option<Columns>) {
         let before = self.problems.len();
         let path = format!("sources.{}", source.name.value);
         let kafka = source.kafka.as_ref().map(|kafka| self.kafka(kafka, &format!("{path}.kafka")));
@@ -31,17 +31,17 @@ impl Checker<'_> {
             Some(FormatSpec::Json) | None => Format::Json,
         };
         let event_time = self.event_time(source.event_time.as_ref(), schema.as_deref(), format, &path);
-        let (schema, connector) = (schema?, kafka.or(archive)?);
-        if source.incomplete || self.problems.len() != before {
-            return None;
-        }
+        let Some(schema) = schema else { return (None, None) };
         let own: Vec<Field> = match format {
             Format::Json => schema.fields.iter().map(|field| field.arrow()).collect(),
             // A tombstone has no value, and is rejected.
             Format::Raw => vec![Field::new("value", DataType::Binary, false)],
         };
-        let metadata = MetadataColumn::ALL.to_vec();
-        Some(CheckedSource { connector, schema, format, event_time, columns: Columns { own, metadata } })
+        let columns = Columns { own, metadata: MetadataColumn::ALL.to_vec() };
+        let is_right = !source.incomplete && self.problems.len() == before;
+        let connector = kafka.or(archive).filter(|_| is_right);
+        let checked = connector.map(|connector| CheckedSource { connector, schema, format, event_time });
+        (checked, Some(columns))
     }
 
     fn kafka(&mut self, kafka: &KafkaSpec, path: &str) -> Connector {

@@ -2,7 +2,9 @@
 
 use arrow::datatypes::Field;
 
-use super::check::{CheckedExpr, CheckedKind, CheckedStep, Checker, Columns};
+use super::check::{
+    CheckedExpr, CheckedKind, CheckedStep, Checker, Columns, is_unjudged, reads_unjudged, unjudged,
+};
 use super::expression::Place;
 use super::graph::Names;
 use super::messages;
@@ -11,47 +13,53 @@ use super::types::{column_name, type_name};
 use crate::spec::{ColumnSpec, Span, Spanned, StepSpec, suggest};
 
 impl Checker<'_> {
-    /// Checks a step whose inputs have been checked; `None` where something is wrong with it or with them.
-    pub(super) fn step(&mut self, step: &StepSpec, names: &Names) -> Option<CheckedStep> {
+    /// Checks a step whose inputs have been checked; `None` where something is wrong with it or with them. Its columns are known
+    /// where it can be said what they are called.
+    pub(super) fn step(&mut self, step: &StepSpec, names: &Names) -> (Option<CheckedStep>, Option<Columns>) {
         let before = self.problems.len();
         let path = format!("steps.{}", step.name.value);
         let inputs: Option<Vec<StreamId>> = step.from.iter().map(|from| names.stream(from)).collect();
-        let inputs = inputs.filter(|inputs| !inputs.is_empty())?;
-        let columns = self.union(step, &inputs, &path)?;
+        let Some(inputs) = inputs.filter(|inputs| !inputs.is_empty()) else { return (None, None) };
+        let Some(columns) = self.union(step, &inputs, &path) else { return (None, None) };
         let visible = columns.visible();
         let filter = step
             .filter
             .as_ref()
             .and_then(|sql| self.condition(sql, &visible, Place::Row, &format!("{path}.where")));
         let (kind, columns) = if step.is_windowed {
-            let (window, columns) = self.windowed(step, &visible, &path)?;
-            (CheckedKind::Window(Box::new(window)), columns)
+            let (window, columns) = self.windowed(step, &visible, &path);
+            (window.map(|window| CheckedKind::Window(Box::new(window))), columns)
         } else if let Some(select) = &step.select {
             let columns: Vec<Option<CheckedExpr>> =
                 select.iter().map(|column| self.column(column, &visible)).collect();
-            let columns = columns.into_iter().collect::<Option<Vec<CheckedExpr>>>()?;
             if columns.is_empty() && !step.incomplete {
                 let hint = Some("name at least one column, or leave select out".to_owned());
                 self.problem(step.name.at, &format!("{path}.select"), "no columns", hint);
             }
-            let own = columns.iter().map(CheckedExpr::field).collect();
-            (CheckedKind::Project(columns), Columns { own, metadata: Vec::new() })
+            let own =
+                select.iter().zip(&columns).map(|(spec, column)| field(spec, column.as_ref())).collect();
+            let columns = columns.into_iter().collect::<Option<Vec<CheckedExpr>>>();
+            (columns.map(CheckedKind::Project), Columns { own, metadata: Vec::new() })
         } else {
-            (CheckedKind::Pass, columns)
+            (Some(CheckedKind::Pass), columns)
         };
-        let is_right = !step.incomplete && self.problems.len() == before;
-        is_right.then_some(CheckedStep { inputs, visible, filter, kind, columns })
+        let is_right = !step.incomplete && self.problems.len() == before && !visible.iter().any(is_unjudged);
+        let checked = kind.filter(|_| is_right).map(|kind| CheckedStep { inputs, visible, filter, kind });
+        (checked, (!step.columns_unknown).then_some(columns))
     }
 
     /// A column of `by` or of `select` without a window.
     pub(super) fn column(&mut self, column: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
         let (at, sql) = sql_of(column);
         let checked = self.expressions.parse(&sql, visible, Place::Row).and_then(|expr| {
+            if reads_unjudged(&expr, visible) {
+                return Ok(None);
+            }
             let compiled =
                 self.expressions.compile_column(&expr, visible).map_err(|finding| vec![finding])?;
-            Ok(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled })
+            Ok(Some(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled }))
         });
-        checked.map_err(|findings| self.findings(at, &column.path, findings)).ok()
+        checked.map_err(|findings| self.findings(at, &column.path, findings)).ok().flatten()
     }
 
     /// A condition over columns.
@@ -63,11 +71,14 @@ impl Checker<'_> {
         path: &str,
     ) -> Option<CheckedExpr> {
         let checked = self.expressions.parse(sql, visible, place).and_then(|expr| {
+            if reads_unjudged(&expr, visible) {
+                return Ok(None);
+            }
             let compiled =
                 self.expressions.compile_condition(&expr, visible).map_err(|finding| vec![finding])?;
-            Ok(CheckedExpr { name: String::new(), sql: sql.value.trim().to_owned(), expr, compiled })
+            Ok(Some(CheckedExpr { name: String::new(), sql: sql.value.trim().to_owned(), expr, compiled }))
         });
-        checked.map_err(|findings| self.findings(sql.at, path, findings)).ok()
+        checked.map_err(|findings| self.findings(sql.at, path, findings)).ok().flatten()
     }
 
     /// The columns of one input, or of the union of several, which must be equal.
@@ -95,8 +106,11 @@ impl Checker<'_> {
                 return None;
             }
             for column in &mut union.own {
-                let is_null = other.own.iter().any(|each| each.name() == column.name() && each.is_nullable());
-                *column = column.clone().with_nullable(column.is_nullable() || is_null);
+                let Some(same) = other.own.iter().find(|each| each.name() == column.name()) else { continue };
+                *column = match is_unjudged(same) {
+                    true => unjudged(column.name()),
+                    false => column.clone().with_nullable(column.is_nullable() || same.is_nullable()),
+                };
             }
             union.metadata.retain(|column| other.metadata.contains(column));
         }
@@ -104,6 +118,11 @@ impl Checker<'_> {
         union.metadata.retain(|column| union.own.iter().all(|each| each.name() != column.name()));
         Some(union)
     }
+}
+
+/// The column that an item of `by` or `select` gives.
+pub(super) fn field(spec: &ColumnSpec, checked: Option<&CheckedExpr>) -> Field {
+    checked.map_or_else(|| unjudged(&spec.name.value), CheckedExpr::field)
 }
 
 /// The SQL of a column and its place; a plain name is quoted, so that it is found whatever its letters.
@@ -131,6 +150,7 @@ fn differences(first: &[Field], other: &[Field], first_name: &str, other_name: &
                 let near = near.map_or_else(String::new, |near| format!(" (it has {near})"));
                 differences.push(format!("{other_name} lacks {}{near}", column_name(column)));
             }
+            Some(each) if is_unjudged(each) || is_unjudged(column) => {}
             Some(each) if each.data_type() != column.data_type() => differences.push(format!(
                 "{} is {} in {first_name}, {} in {other_name}",
                 column.name(),

@@ -2,6 +2,8 @@
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
+use super::check::is_unjudged;
+
 /// A type in the words of a schema: `string`, `timestamp`, `decimal(18, 6)`, `list of float64`.
 pub fn type_name(data_type: &DataType) -> String {
     match data_type {
@@ -32,6 +34,9 @@ pub fn type_name(data_type: &DataType) -> String {
 
 /// A column with its type: `provider string`, with `?` where it may be null.
 pub(super) fn column_name(field: &Field) -> String {
+    if is_unjudged(field) {
+        return field.name().clone();
+    }
     let question = if field.is_nullable() { "?" } else { "" };
     format!("{} {}{question}", field.name(), type_name(field.data_type()))
 }

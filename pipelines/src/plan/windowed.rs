@@ -21,11 +21,11 @@ use thalweg_operators::aggregate::{Aggregate, AggregateError};
 use thalweg_operators::window::is_key_type;
 
 use super::aggregates;
-use super::check::{CheckedExpr, CheckedWindow, Checker, Columns};
+use super::check::{CheckedExpr, CheckedWindow, Checker, Columns, reads_unjudged};
 use super::expression::{Expressions, Place};
 use super::messages::{self, Finding};
 use super::model::AggregateCall;
-use super::step::{sql_of, text_of};
+use super::step::{field, sql_of, text_of};
 use super::types::type_name;
 use crate::spec::{ColumnSpec, StepSpec};
 
@@ -34,13 +34,13 @@ pub(super) const WINDOW_START: &str = "window_start";
 pub(super) const WINDOW_END: &str = "window_end";
 
 impl Checker<'_> {
-    /// Checks the window, keys, select and having of a step.
+    /// Checks the window, keys, select and having of a step; `None` where something is wrong with them. Its columns are known in any case.
     pub(super) fn windowed(
         &mut self,
         step: &StepSpec,
         visible: &[Field],
         path: &str,
-    ) -> Option<(CheckedWindow, Columns)> {
+    ) -> (Option<CheckedWindow>, Columns) {
         let window = step.window.as_ref().and_then(|window| self.window(window, path));
         let no_columns = Vec::new();
         let by = step.by.as_ref().unwrap_or(&no_columns);
@@ -53,17 +53,15 @@ impl Checker<'_> {
         for column in select {
             self.clash(column, by);
         }
-        // Without the keys' types, the select can't be judged; without the window it can.
-        let keys = keys.into_iter().collect::<Option<Vec<CheckedExpr>>>()?;
 
         // 1. Take the aggregates out of every item.
         let mut results = window_columns();
-        results.extend(keys.iter().map(CheckedExpr::field));
+        by.iter().zip(&keys).for_each(|(spec, key)| add(&mut results, field(spec, key.as_ref())));
+        let leading = results.clone();
         let mut parts =
             Aggregates { rows: visible, results: results.clone(), inputs: Vec::new(), calls: Vec::new() };
         let items: Vec<Option<Expr>> =
             select.iter().map(|column| self.taken_out(column, &mut parts)).collect();
-        let items = items.into_iter().collect::<Option<Vec<Expr>>>()?;
         let Aggregates { inputs, calls, .. } = parts;
 
         // 2. Check what is left over their results.
@@ -71,44 +69,58 @@ impl Checker<'_> {
             // Nullable, whatever the aggregate: one that a running pipeline has got anew is null for windows that are older than it.
             results.push(Field::new(result_name(index), call.aggregate.result_type(), true));
         }
-        let mut output = Vec::with_capacity(results.len() + items.len());
-        for column in results.iter().take(2 + keys.len()) {
-            output.push(self.same(column, &results)?);
-        }
+        let mut own = leading;
+        let mut output: Vec<Option<CheckedExpr>> =
+            own.iter().map(|column| self.same(column, &results)).collect();
         for (column, expr) in select.iter().zip(items) {
-            let (at, _) = sql_of(column);
-            match self.expressions.compile_column(&expr, &results) {
-                Ok(compiled) => {
-                    output.push(CheckedExpr {
-                        name: column.name.value.clone(),
-                        sql: text_of(column),
-                        expr,
-                        compiled,
-                    });
-                }
-                Err(finding) => self.findings(at, &column.path, vec![readable(finding, &calls)]),
-            }
-        }
-        let own: Vec<Field> = output.iter().map(CheckedExpr::field).collect();
-        if own.len() < 2 + keys.len() + select.len() {
-            return None;
+            let computed = expr.and_then(|expr| self.over_results(column, expr, &results, &calls));
+            add(&mut own, field(column, computed.as_ref()));
+            output.push(computed);
         }
 
         // 3. Over the step's columns: having.
-        let having = match &step.having {
-            Some(sql) => Some(self.condition(sql, &own, Place::Having, &format!("{path}.having"))?),
-            None => None,
+        let having = step
+            .having
+            .as_ref()
+            .map(|sql| self.condition(sql, &own, Place::Having, &format!("{path}.having")));
+        let checked = || {
+            Some(CheckedWindow {
+                window: window?,
+                keys: keys.into_iter().collect::<Option<_>>()?,
+                inputs,
+                aggregates: calls,
+                result_columns: results,
+                output: output.into_iter().collect::<Option<_>>()?,
+                having: match having {
+                    Some(having) => Some(having?),
+                    None => None,
+                },
+            })
         };
-        let window = CheckedWindow {
-            window: window?,
-            keys,
-            inputs,
-            aggregates: calls,
-            result_columns: results,
-            output,
-            having,
-        };
-        Some((window, Columns { own, metadata: Vec::new() }))
+        (checked(), Columns { own, metadata: Vec::new() })
+    }
+
+    /// What is left of an item of select once its aggregates are taken out.
+    fn over_results(
+        &mut self,
+        column: &ColumnSpec,
+        expr: Expr,
+        results: &[Field],
+        calls: &[AggregateCall],
+    ) -> Option<CheckedExpr> {
+        if reads_unjudged(&expr, results) {
+            return None;
+        }
+        match self.expressions.compile_column(&expr, results) {
+            Ok(compiled) => {
+                let (name, sql) = (column.name.value.clone(), text_of(column));
+                Some(CheckedExpr { name, sql, expr, compiled })
+            }
+            Err(finding) => {
+                self.findings(sql_of(column).0, &column.path, vec![readable(finding, calls)]);
+                None
+            }
+        }
     }
 
     fn key(&mut self, key: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
@@ -152,11 +164,13 @@ impl Checker<'_> {
     fn taken_out(&mut self, column: &ColumnSpec, parts: &mut Aggregates<'_>) -> Option<Expr> {
         let (at, sql) = sql_of(column);
         let known = parts.known();
-        let taken = self
-            .expressions
-            .parse(&sql, &known, Place::Window)
-            .and_then(|expr| parts.take_out(expr, &self.expressions));
-        taken.map_err(|findings| self.findings(at, &column.path, findings)).ok()
+        let taken = self.expressions.parse(&sql, &known, Place::Window).and_then(|expr| {
+            if reads_unjudged(&expr, &known) {
+                return Ok(None);
+            }
+            parts.take_out(expr, &self.expressions).map(Some)
+        });
+        taken.map_err(|findings| self.findings(at, &column.path, findings)).ok().flatten()
     }
 
     /// A column as it is.
@@ -302,6 +316,13 @@ impl Aggregates<'_> {
 fn is_count_of_rows(name: &str, arguments: &[Expr]) -> bool {
     name == "count"
         && arguments.iter().all(|argument| matches!(argument, Expr::Literal(value, _) if !value.is_null()))
+}
+
+// A name that is taken already has been said.
+fn add(columns: &mut Vec<Field>, column: Field) {
+    if columns.iter().all(|each| each.name() != column.name()) {
+        columns.push(column);
+    }
 }
 
 fn window_columns() -> Vec<Field> {

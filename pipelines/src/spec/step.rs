@@ -38,6 +38,9 @@ pub struct StepSpec {
     /// Something in it was wrong, and has been said.
     #[schemars(skip)]
     pub incomplete: bool,
+    /// So wrong that it can't be said which columns it has.
+    #[schemars(skip)]
+    pub columns_unknown: bool,
 }
 
 /// How `from` is written.
@@ -111,19 +114,22 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         having: None,
         is_windowed: false,
         incomplete: true,
+        columns_unknown: true,
     };
     let Some(fields) = reader.fields(node, path, &STEP_FIELDS) else { return step };
     let from =
         reader.required(&fields, "from", "name the source or step whose rows come in: \"from: calls\"");
     step.from = from.cloned().map(|entry| read_from(reader, &entry)).unwrap_or_default();
+    step.by = fields.get("by").map(|entry| read_columns(reader, entry));
+    step.select = fields.get("select").map(|entry| read_columns(reader, entry));
+    // A name that is no field of a step may be a misspelt one that says columns.
+    step.columns_unknown = reader.failures() != before;
     let mut expression = |key: &str| {
         fields.get(key).and_then(|entry| reader.text(entry.value, &entry.path, "an SQL expression"))
     };
     (step.filter, step.having) = (expression("where"), expression("having"));
     step.is_windowed = fields.get("window").is_some();
     step.window = fields.get("window").and_then(|entry| read_window(reader, entry));
-    step.by = fields.get("by").map(|entry| read_columns(reader, entry));
-    step.select = fields.get("select").map(|entry| read_columns(reader, entry));
     if !step.is_windowed {
         for key in ["by", "having"] {
             if let Some(entry) = fields.get(key) {
