@@ -30,6 +30,8 @@ use timely::communication::{Hooks, WorkerGuards};
 use timely::worker::Worker;
 use timely::{Config, WorkerConfig};
 
+use crate::control::Control;
+
 pub mod bootstrap;
 mod data;
 mod handshake;
@@ -193,6 +195,9 @@ pub enum ClusterError {
         /// Why.
         reason: String,
     },
+    /// The job was asked to stop before its processes were connected.
+    #[error("stopped before the processes of the job were connected")]
+    Stopped,
     /// Another process has died, stopped, or can't be reached any more.
     #[error(
         "process {process} ({address}) is gone; this process ends, and the job goes on from the newest checkpoint when it is started again"
@@ -239,8 +244,8 @@ where
         Cluster::Threads { workers } => *workers,
         Cluster::Processes(processes) => {
             let connected = match processes.process {
-                0 => bootstrap::lead(processes, 0, Welcome::default())?,
-                _ => bootstrap::join(processes, 0)?,
+                0 => bootstrap::lead(processes, 0, Welcome::default(), &Control::new())?,
+                _ => bootstrap::join(processes, 0, &Control::new())?,
             };
             return run_connected(connected.mesh, build);
         }

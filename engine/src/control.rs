@@ -1,7 +1,8 @@
 //! How a job is told to stop, and where its first error is kept.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Shared by a job's workers and whoever supervises them.
 ///
@@ -19,6 +20,7 @@ struct State {
     // A mutex: an error is set once in a job's life, by whichever worker fails first.
     error: Mutex<Option<JobError>>,
     failed: AtomicBool,
+    changed: Condvar,
 }
 
 /// What made a job fail: the operator's own error, kept whole.
@@ -33,6 +35,7 @@ impl Control {
     /// Asks the job to make a last checkpoint and end.
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::Relaxed);
+        self.tell();
     }
 
     /// Whether it was asked to stop.
@@ -43,11 +46,25 @@ impl Control {
     /// Lets the sources go: they read nothing more.
     pub fn end(&self) {
         self.0.end.store(true, Ordering::Relaxed);
+        self.tell();
     }
 
     /// Whether the sources are to let go: the job is at its end, or failed.
     pub fn ending(&self) -> bool {
         self.0.end.load(Ordering::Relaxed)
+    }
+
+    // Whoever looks and then waits must not miss it in between.
+    fn tell(&self) {
+        let _waiting = self.error();
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until the job is asked to stop, or ends, for so long at most; whether it is.
+    pub fn wait(&self, patience: Duration) -> bool {
+        let going_on = |_: &mut Option<JobError>| !self.stop_asked() && !self.ending();
+        drop(self.0.changed.wait_timeout_while(self.error(), patience, going_on));
+        self.stop_asked() || self.ending()
     }
 
     fn error(&self) -> MutexGuard<'_, Option<JobError>> {

@@ -229,7 +229,7 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
             return Err(RunError::LiveTopic { sink: sink.name.clone(), topic: topic.clone() });
         }
     }
-    let recovered = recovery::recover(plan, options)?;
+    let recovered = recovery::recover(plan, options, control)?;
     let from = recovered.base.as_ref().map_or(0, |base| base.number);
     let memory = MemoryShares::new(plan, options.cluster.own_workers());
     memory.warn(plan);

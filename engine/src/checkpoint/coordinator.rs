@@ -29,7 +29,7 @@ use crate::control::{Control, JobError};
 use crate::failpoint;
 use crate::tick::first_tick;
 
-/// How long the thread waits at a time.
+/// How long the thread waits at a time for parts, for other processes, or for publishing.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Makes the staged files of one sink visible.
@@ -142,7 +142,8 @@ impl Coordinator {
         let mut prepared: BTreeMap<u64, Vec<Prepared>> = BTreeMap::new();
         let mut own_done = false;
         loop {
-            self.receive(&mut prepared)?;
+            let all_prepared = prepared.get(&cut).is_some_and(|all| all.len() > self.links.others());
+            self.receive(&mut prepared, if own_done && !all_prepared { PATIENCE } else { Duration::ZERO })?;
             if self.control.failed() {
                 return Ok(());
             }
@@ -159,19 +160,19 @@ impl Coordinator {
                 }
                 failpoint!("checkpoint::asked");
             }
-            if own_done {
-                std::thread::sleep(if self.links.others() > 0 { Duration::from_millis(2) } else { PATIENCE });
-            } else if let Some(parts) = self.cuts.take(cut, PATIENCE) {
-                prepared.entry(cut).or_default().push(self.prepare(cut, parts)?);
+            if !own_done {
+                match self.cuts.take(cut, PATIENCE) {
+                    Some(parts) => prepared.entry(cut).or_default().push(self.prepare(cut, parts)?),
+                    None if self.cuts.closed() => return Ok(()),
+                    None => continue,
+                }
                 own_done = true;
-            } else if self.cuts.closed() {
-                return Ok(());
             }
-            if prepared.get(&cut).is_none_or(|prepared| prepared.len() <= self.links.others()) {
+            if prepared.get(&cut).is_none_or(|all| all.len() <= self.links.others()) {
                 continue;
             }
             // The newest manifest is all that a restart publishes: the one before must be done.
-            if !publishing.idle(&self.cuts, cut) {
+            if !self.cuts.wait_published(cut - 1, PATIENCE) {
                 continue;
             }
             let mut parts = prepared.remove(&cut).unwrap_or_default();
@@ -201,7 +202,8 @@ impl Coordinator {
         let mut prepared = BTreeMap::new();
         let mut stop_told = false;
         loop {
-            self.receive(&mut prepared)?;
+            // Where all is done, what is left is to hear that the last checkpoint is published.
+            self.receive(&mut prepared, if self.cuts.closed() { PATIENCE } else { Duration::ZERO })?;
             if self.control.failed() || self.control.ending() {
                 return Ok(());
             }
@@ -213,9 +215,6 @@ impl Coordinator {
                 let prepared = self.prepare(cut, parts)?;
                 self.links.send(Message::Prepared(prepared));
                 cut += 1;
-            } else if self.cuts.closed() {
-                // Done here: what is left is to hear that the last checkpoint is published.
-                std::thread::sleep(PATIENCE);
             }
         }
     }
@@ -248,9 +247,15 @@ impl Coordinator {
         Ok(prepared)
     }
 
-    fn receive(&mut self, prepared: &mut BTreeMap<u64, Vec<Prepared>>) -> Result<(), JobError> {
+    // All that has come; waits for the first so long at most.
+    fn receive(
+        &mut self,
+        prepared: &mut BTreeMap<u64, Vec<Prepared>>,
+        patience: Duration,
+    ) -> Result<(), JobError> {
+        let mut patience = patience;
         loop {
-            match self.links.receive() {
+            match self.links.receive(std::mem::take(&mut patience)) {
                 None => return Ok(()),
                 Some(Message::Cut { cut, last }) => {
                     if last {
@@ -445,11 +450,6 @@ impl Publishing {
             }
         });
         Publishing { work, thread }
-    }
-
-    /// Whether everything before `cut` is published.
-    fn idle(&self, cuts: &Cuts, cut: u64) -> bool {
-        cuts.published() + 1 == cut
     }
 
     fn publish(&self, manifest: Manifest, keep: usize, retention: Retention) {

@@ -187,7 +187,16 @@ impl Cuts {
 
     /// Notes that the sinks have published `cut`, and so all before it.
     pub fn set_published(&self, cut: u64) {
+        let _waiting = self.parts();
         self.shared.published.fetch_max(cut, Ordering::Release);
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether the sinks have published `cut`; waits for it so long at most.
+    pub fn wait_published(&self, cut: u64, patience: Duration) -> bool {
+        let waiting = |_: &mut Parts| self.published() < cut;
+        drop(self.shared.changed.wait_timeout_while(self.parts(), patience, waiting));
+        self.published() >= cut
     }
 
     /// The newest cut that the sinks have published.

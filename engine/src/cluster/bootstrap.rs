@@ -29,11 +29,14 @@ use super::links::Links;
 use super::mesh::Mesh;
 use super::wire::is_silence;
 use super::{ClusterError, ProcessCluster, wire};
+use crate::control::Control;
 
 /// How long something that connects may take to say who it is.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(3);
+/// How long a process is listened to before others are looked at.
+const MOMENT: Duration = Duration::from_millis(1);
 /// How often the listening process looks for new connections.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Pauses between attempts: the first, and the longest.
@@ -77,19 +80,25 @@ enum Answer {
 /// Connects process 0 with all others. `plan` is a hash of the pipeline, the same in each of them.
 ///
 /// # Errors
-/// A process that does not come within [`ProcessCluster::start_limit`], or does not belong to the job; the others are told.
-pub fn lead(cluster: &ProcessCluster, plan: u64, welcome: Welcome) -> Result<Connected, ClusterError> {
+/// A process that does not come within [`ProcessCluster::start_limit`], or does not belong to the job; the others are told. Also when
+/// `control` is asked to stop.
+pub fn lead(
+    cluster: &ProcessCluster,
+    plan: u64,
+    welcome: Welcome,
+    control: &Control,
+) -> Result<Connected, ClusterError> {
     check(cluster, true)?;
-    lead_at(listen(cluster)?, cluster, plan, welcome)
+    lead_at(listen(cluster, control)?, cluster, plan, welcome, control)
 }
 
 /// Connects any other process, which learns from process 0 where the run goes on.
 ///
 /// # Errors
 /// As [`lead`], and what the leader says.
-pub fn join(cluster: &ProcessCluster, plan: u64) -> Result<Connected, ClusterError> {
+pub fn join(cluster: &ProcessCluster, plan: u64, control: &Control) -> Result<Connected, ClusterError> {
     check(cluster, false)?;
-    join_at(listen(cluster)?, cluster, plan)
+    join_at(listen(cluster, control)?, cluster, plan, control)
 }
 
 pub(super) fn lead_at(
@@ -97,8 +106,9 @@ pub(super) fn lead_at(
     cluster: &ProcessCluster,
     plan: u64,
     welcome: Welcome,
+    control: &Control,
 ) -> Result<Connected, ClusterError> {
-    let mut meeting = Meeting::new(cluster, plan, Some(welcome.generation));
+    let mut meeting = Meeting::new(cluster, plan, Some(welcome.generation), control);
     match meeting.lead(&listener, &welcome) {
         Ok(()) => Mesh::start(cluster, meeting.sockets, welcome),
         Err(error) => {
@@ -112,8 +122,9 @@ pub(super) fn join_at(
     listener: TcpListener,
     cluster: &ProcessCluster,
     plan: u64,
+    control: &Control,
 ) -> Result<Connected, ClusterError> {
-    let (welcome, sockets) = meet(listener, cluster, plan)?;
+    let (welcome, sockets) = meet(listener, cluster, plan, control)?;
     Mesh::start(cluster, sockets, welcome)
 }
 
@@ -122,8 +133,9 @@ pub(super) fn meet(
     listener: TcpListener,
     cluster: &ProcessCluster,
     plan: u64,
+    control: &Control,
 ) -> Result<(Welcome, Vec<Sockets>), ClusterError> {
-    let mut meeting = Meeting::new(cluster, plan, None);
+    let mut meeting = Meeting::new(cluster, plan, None, control);
     match meeting.follow(&listener) {
         Ok(welcome) => Ok((welcome, meeting.sockets)),
         Err(error) => {
@@ -177,14 +189,14 @@ fn check(cluster: &ProcessCluster, leads: bool) -> Result<(), ClusterError> {
     Ok(())
 }
 
-fn listen(cluster: &ProcessCluster) -> Result<TcpListener, ClusterError> {
+fn listen(cluster: &ProcessCluster, control: &Control) -> Result<TcpListener, ClusterError> {
     let address = &cluster.addresses[cluster.process];
-    let (deadline, mut pauses) = (Instant::now() + cluster.start_limit, Pauses::new());
+    let mut pauses = Pauses::until(Instant::now() + cluster.start_limit);
     loop {
         match TcpListener::bind(address) {
             Ok(listener) => return Ok(listener),
             // Perhaps an earlier run that is about to end.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && pauses.pause(deadline) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && pauses.pause(control)? => {}
             Err(source) => {
                 let (process, address) = (cluster.process, address.clone());
                 return Err(ClusterError::Listen { process, address, source });
@@ -194,21 +206,26 @@ fn listen(cluster: &ProcessCluster) -> Result<TcpListener, ClusterError> {
 }
 
 /// Pauses that grow, until a deadline.
-struct Pauses(Duration);
+struct Pauses {
+    next: Duration,
+    deadline: Instant,
+}
 
 impl Pauses {
-    fn new() -> Self {
-        Pauses(PAUSES.0)
+    fn until(deadline: Instant) -> Self {
+        Pauses { next: PAUSES.0, deadline }
     }
 
-    /// Whether there was time for another.
-    fn pause(&mut self, deadline: Instant) -> bool {
-        if Instant::now() + self.0 >= deadline {
-            return false;
+    /// Whether there was time for another. An error when the job is stopped.
+    fn pause(&mut self, control: &Control) -> Result<bool, ClusterError> {
+        if Instant::now() + self.next >= self.deadline {
+            return Ok(false);
         }
-        std::thread::sleep(self.0);
-        self.0 = (self.0 * 2).min(PAUSES.1);
-        true
+        if control.wait(self.next) {
+            return Err(ClusterError::Stopped);
+        }
+        self.next = (self.next * 2).min(PAUSES.1);
+        Ok(true)
     }
 }
 
@@ -217,6 +234,7 @@ struct Meeting<'a> {
     cluster: &'a ProcessCluster,
     own: Handshake,
     sockets: Vec<Sockets>,
+    control: &'a Control,
 }
 
 /// What came of a connection.
@@ -227,12 +245,13 @@ enum Visit {
 }
 
 impl<'a> Meeting<'a> {
-    fn new(cluster: &'a ProcessCluster, plan: u64, generation: Option<u64>) -> Self {
+    fn new(cluster: &'a ProcessCluster, plan: u64, generation: Option<u64>, control: &'a Control) -> Self {
         let (process, processes, workers) = (cluster.process, cluster.processes(), cluster.workers);
         Meeting {
             cluster,
             own: Handshake { process, processes, workers, plan, generation },
             sockets: (0..processes).map(|_| Sockets::default()).collect(),
+            control,
         }
     }
 
@@ -251,6 +270,7 @@ impl<'a> Meeting<'a> {
         let deadline = Instant::now() + self.cluster.start_limit + HEARSAY;
         let mut waiting: Vec<usize> = others.collect();
         while !waiting.is_empty() {
+            self.must_go_on()?;
             let late = Instant::now() >= deadline;
             let speaking: Vec<usize>;
             (speaking, waiting) = waiting.into_iter().partition(|process| late || self.speaks(*process));
@@ -280,7 +300,7 @@ impl<'a> Meeting<'a> {
     // Whether something can be read, an end included. Waits a moment.
     fn speaks(&self, process: usize) -> bool {
         self.link(process).is_ok_and(|link| {
-            let moment = link.set_read_timeout(Some(Duration::from_millis(1)));
+            let moment = link.set_read_timeout(Some(MOMENT));
             moment.and_then(|()| link.peek(&mut [0])).map_or_else(|error| !is_silence(&error), |_| true)
         })
     }
@@ -325,6 +345,7 @@ impl<'a> Meeting<'a> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             self.hear_refusal()?;
+            self.must_go_on()?;
             if Instant::now() >= deadline {
                 return Err(self.missing(others));
             }
@@ -386,7 +407,8 @@ impl<'a> Meeting<'a> {
     }
 
     fn reach(&self, process: usize, channel: Channel) -> Result<TcpStream, ClusterError> {
-        let (deadline, mut pauses) = (Instant::now() + self.cluster.start_limit, Pauses::new());
+        let deadline = Instant::now() + self.cluster.start_limit;
+        let mut pauses = Pauses::until(deadline);
         loop {
             let attempt = self.attempt(process, channel, deadline);
             let (theirs, socket) = match attempt {
@@ -394,7 +416,7 @@ impl<'a> Meeting<'a> {
                 Err(Unheard::Stranger) => return Err(self.foreign(process)),
                 Err(Unheard::Protocol(theirs)) => return Err(protocol(self.address(process), theirs)),
                 Err(Unheard::Silent(error)) => {
-                    if pauses.pause(deadline) {
+                    if pauses.pause(self.control)? {
                         self.hear_refusal()?;
                         continue;
                     }
@@ -448,9 +470,16 @@ impl<'a> Meeting<'a> {
     }
 
     fn hear(&self, process: usize, deadline: Instant) -> Result<Answer, ClusterError> {
+        while !self.speaks(process) && Instant::now() < deadline {
+            self.must_go_on()?;
+        }
         let link = self.link(process)?;
         prepare(link, left(deadline)).map_err(|error| self.went(process, &error))?;
         wire::read(link, u32::MAX).map_err(|error| self.went(process, &error))
+    }
+
+    fn must_go_on(&self) -> Result<(), ClusterError> {
+        if self.control.stop_asked() { Err(ClusterError::Stopped) } else { Ok(()) }
     }
 
     /// Tells another process why the job does not start, if it can be told.

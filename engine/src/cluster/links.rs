@@ -3,7 +3,8 @@
 //! One process leads, and every other one has a link to it. Links carry a few small messages a checkpoint; rows never come
 //! this way. A process that is lost sends nothing: the mesh ([`super::mesh`]) then says `Failed` in its place.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -104,9 +105,16 @@ impl Links {
         self.others
     }
 
-    /// A message that has come in.
-    pub fn receive(&self) -> Option<Message> {
-        self.incoming.try_recv().ok()
+    /// A message that has come in; waits for one so long at most.
+    pub fn receive(&self, patience: Duration) -> Option<Message> {
+        match self.incoming.recv_timeout(patience) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            // Nobody can say anything any more. One who expects nothing is none the worse.
+            Err(RecvTimeoutError::Disconnected) => (!patience.is_zero()).then(|| Message::Failed {
+                reason: "the links to the job's other processes are gone".into(),
+            }),
+        }
     }
 
     /// As [`LinkSender::send`].

@@ -32,8 +32,8 @@ fn welcome() -> Welcome {
 
 fn connect(listener: TcpListener, cluster: &ProcessCluster, plan: u64) -> Result<Connected, ClusterError> {
     match cluster.process {
-        0 => lead_at(listener, cluster, plan, welcome()),
-        _ => join_at(listener, cluster, plan),
+        0 => lead_at(listener, cluster, plan, welcome(), &Control::new()),
+        _ => join_at(listener, cluster, plan, &Control::new()),
     }
 }
 
@@ -62,7 +62,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 fn received(links: &Links) -> Message {
     let mut message = None;
     wait_until("a message", || {
-        message = links.receive();
+        message = links.receive(Duration::ZERO);
         message.is_some()
     });
     message.unwrap()
@@ -133,7 +133,7 @@ fn three_processes_share_a_job() {
                     links.send(Message::Stop);
                     let heard = vec![received(&links), received(&links)];
                     // The leader's end is no loss.
-                    assert_eq!(links.receive(), None);
+                    assert_eq!(links.receive(Duration::ZERO), None);
                     heard
                 });
                 let sum = sum(mesh, false).unwrap();
@@ -342,9 +342,9 @@ fn a_list_that_makes_no_sense_is_refused() {
         let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
         let cluster = ProcessCluster::new(1, process, addresses);
         error(if process == 0 {
-            bootstrap::lead(&cluster, 1, welcome())
+            bootstrap::lead(&cluster, 1, welcome(), &Control::new())
         } else {
-            bootstrap::join(&cluster, 1)
+            bootstrap::join(&cluster, 1, &Control::new())
         })
     };
     assert!(refused(2, &["a:1", "b:1"]).contains("it has 2, and this is process 2"));
@@ -353,8 +353,25 @@ fn a_list_that_makes_no_sense_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut cluster = ProcessCluster::new(1, 0, vec![taken.local_addr().unwrap().to_string()]);
     cluster.start_limit = Duration::from_millis(50);
-    let text = error(bootstrap::lead(&cluster, 1, welcome()));
+    let text = error(bootstrap::lead(&cluster, 1, welcome(), &Control::new()));
     assert!(text.starts_with(&format!("process 0 can't listen on {}", cluster.addresses[0])), "{text}");
+}
+
+#[test]
+fn who_waits_for_others_can_be_stopped() {
+    let mut all = cluster(3, 1);
+    // The third never comes.
+    let (first, second) = (all.remove(0), all.remove(0));
+    let control = Control::new();
+    let stopped = |run: fn(TcpListener, &ProcessCluster, &Control) -> Result<Connected, ClusterError>,
+                   (listener, cluster): (TcpListener, ProcessCluster)| {
+        let control = control.clone();
+        std::thread::spawn(move || matches!(run(listener, &cluster, &control), Err(ClusterError::Stopped)))
+    };
+    let leader = stopped(|at, cluster, control| lead_at(at, cluster, 1, welcome(), control), first);
+    let follower = stopped(|at, cluster, control| join_at(at, cluster, 1, control), second);
+    control.stop();
+    assert!(ended(leader) && ended(follower));
 }
 
 #[test]
@@ -372,7 +389,7 @@ fn a_silent_process_is_lost_when_its_lease_ends() {
     };
     let (first, second) = (process(first, 1, run), process(second, 1, run));
     // It has connected, and then does nothing more: as if it were stopped.
-    let stopped = meet(third, &third_cluster, 1).unwrap();
+    let stopped = meet(third, &third_cluster, 1, &Control::new()).unwrap();
     for survivor in [ended(first), ended(second)] {
         let (lost, after, heard) = survivor;
         assert!(matches!(lost, ClusterError::Lost { process: 2, .. }), "{lost}");

@@ -100,7 +100,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
     )?;
 
     let control = Control::new();
-    run_command::stop_on_signal(control.clone(), Duration::from_secs(30))?;
+    let _stopping = run_command::stop_on_signal(control.clone(), Duration::from_secs(30))?;
     let mut summaries = Vec::new();
     for entry in catalogue::ENTRIES {
         let options = RunOptions {

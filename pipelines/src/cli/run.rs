@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -117,7 +118,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         supervised.arguments.retain(|argument| argument != "--fresh");
         return supervise::supervise(&supervised);
     }
-    stop_on_signal(control.clone(), Duration::from_secs(args.grace))?;
+    let stopping = stop_on_signal(control.clone(), Duration::from_secs(args.grace))?;
     supervise::when_supervisor_ends({
         let control = control.clone();
         move || control.stop()
@@ -155,7 +156,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let watch = progress::Watch::start(&plan.name, job.status());
     let summary = job.run();
     watch.stop();
-    drop(serving);
+    drop((serving, stopping));
     let summary = match summary {
         Err(RunError::Failed(error)) if is_fenced(&error) => {
             logging::error(format_args!("{error}"));
@@ -188,9 +189,16 @@ fn is_fenced(error: &JobError) -> bool {
     matches!(error.downcast_ref(), Some(CheckpointError::Fenced { .. }))
 }
 
+/// Says by its end that the job has ended, and takes its time for it.
+pub(super) struct Stopping {
+    _ended: Sender<()>,
+}
+
 /// The first signal asks the job to make a last checkpoint and end, the second ends the process; and so does the first when the
-/// checkpoint takes longer than `grace`.
-pub(super) fn stop_on_signal(control: Control, grace: Duration) -> Result<()> {
+/// job has not ended within `grace`.
+pub(super) fn stop_on_signal(control: Control, grace: Duration) -> Result<Stopping> {
+    let (_ended, ended) = channel();
+    let mut ended = Some(ended);
     ctrlc::set_handler(move || {
         if control.stop_asked() {
             std::process::exit(130);
@@ -199,16 +207,18 @@ pub(super) fn stop_on_signal(control: Control, grace: Duration) -> Result<()> {
             "stopping: making a last checkpoint; press Ctrl-C again to stop at once (nothing is lost)"
         ));
         control.stop();
+        let Some(ended) = ended.take() else { return };
         std::thread::spawn(move || {
-            std::thread::sleep(grace);
-            logging::error(format_args!(
-                "the last checkpoint was not made within {} s; the job goes on from the one before when it is run again",
-                grace.as_secs()
-            ));
-            std::process::exit(1);
+            if ended.recv_timeout(grace) == Err(RecvTimeoutError::Timeout) {
+                logging::error(format_args!(
+                    "the last checkpoint was not made within {} s; the job goes on from the one before when it is run again",
+                    grace.as_secs()
+                ));
+                std::process::exit(1);
+            }
         });
     })?;
-    Ok(())
+    Ok(Stopping { _ended })
 }
 
 // Whoever sits at a terminal is asked before checkpoints are gone; a script knows what it does.

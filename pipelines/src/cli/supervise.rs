@@ -16,7 +16,7 @@ use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -60,6 +60,7 @@ impl SuperviseOptions {
 /// When a process can't be started at all.
 pub(super) fn supervise(options: &SuperviseOptions) -> Result<ExitCode> {
     let (sender, signals) = channel();
+    // Held until the end of the program.
     ctrlc::set_handler(move || {
         // Nobody listens any more when the job is over.
         let _ = sender.send(());
@@ -206,6 +207,7 @@ fn exit_status(status: ExitStatus) -> u8 {
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
+// Of `signals` somebody must hold the other end all the time.
 fn supervise_until(options: &SuperviseOptions, timing: &Timing, signals: &Receiver<()>) -> Result<u8> {
     let mut restarts = Restarts { most: options.restarts, in_a_row: 0 };
     loop {
@@ -238,14 +240,7 @@ fn supervise_until(options: &SuperviseOptions, timing: &Timing, signals: &Receiv
 
 // Whether a signal came before the time was over.
 fn wait_for(signals: &Receiver<()>, time: Duration) -> bool {
-    match signals.recv_timeout(time) {
-        Ok(()) => true,
-        Err(RecvTimeoutError::Timeout) => false,
-        Err(RecvTimeoutError::Disconnected) => {
-            std::thread::sleep(time);
-            false
-        }
-    }
+    signals.recv_timeout(time).is_ok()
 }
 
 /// The processes of one run.
@@ -525,7 +520,7 @@ mod tests {
         let stop = |script: &str, count: usize| {
             let folder = tempfile::tempdir().unwrap();
             let (sender, signals) = channel();
-            let asking = signals_when_ready(folder.path(), sender, count);
+            let asking = signals_when_ready(folder.path(), sender.clone(), count);
             let status =
                 supervise_until(&scripts(script, folder.path()), &Timing::default(), &signals).unwrap();
             asking.join().unwrap();

@@ -20,6 +20,7 @@ use thalweg_engine::checkpoint::{
 };
 use thalweg_engine::cluster::links::Links;
 use thalweg_engine::cluster::{Cluster, ClusterError, Mesh, ProcessCluster, Welcome, bootstrap};
+use thalweg_engine::control::Control;
 use thalweg_engine::shard::hash_key;
 use thalweg_engine::watermark::{BEGINNING, EventTime};
 use thalweg_operators::sink::staging::remove_folder;
@@ -68,7 +69,7 @@ pub fn open_store(plan: &Plan, output: &Path) -> Result<Store, CheckpointError> 
 }
 
 /// Makes a job ready to begin, in the process that leads it or in another one.
-pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
+pub(super) fn recover(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovered, RunError> {
     match &options.cluster {
         Cluster::Threads { .. } => lead(plan, options),
         Cluster::Processes(cluster) if cluster.process == 0 => {
@@ -77,7 +78,7 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
                 from,
                 payload: serde_json::to_value(agreed).expect("invariant: positions can be written as JSON"),
             };
-            let connect = |welcome| bootstrap::lead(cluster, fingerprint(plan, options), welcome);
+            let connect = |welcome| bootstrap::lead(cluster, fingerprint(plan, options), welcome, control);
             let mut recovered = match lead(plan, options) {
                 Err(finished @ RunError::Finished { checkpoint, .. }) => {
                     // The others are told, since they can't know. Those that do not come have missed nothing.
@@ -99,7 +100,7 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions) -> Result<Recovered, Ru
             (recovered.links, recovered.mesh) = (connected.links, Some(connected.mesh));
             Ok(recovered)
         }
-        Cluster::Processes(cluster) => follow(plan, options, cluster),
+        Cluster::Processes(cluster) => follow(plan, options, cluster, control),
     }
 }
 
@@ -123,8 +124,13 @@ fn fingerprint(plan: &Plan, options: &RunOptions) -> u64 {
     hash_key(format!("{}\n{description}\n{sinks:?}", env!("CARGO_PKG_VERSION")).as_bytes())
 }
 
-fn follow(plan: &Plan, options: &RunOptions, cluster: &ProcessCluster) -> Result<Recovered, RunError> {
-    let connected = bootstrap::join(cluster, fingerprint(plan, options))?;
+fn follow(
+    plan: &Plan,
+    options: &RunOptions,
+    cluster: &ProcessCluster,
+    control: &Control,
+) -> Result<Recovered, RunError> {
+    let connected = bootstrap::join(cluster, fingerprint(plan, options), control)?;
     let Welcome { generation, from, payload } = connected.welcome;
     let unread = |error: serde_json::Error| {
         RunError::Cluster(ClusterError::Start(format!("what process 0 says can't be read: {error}")))
