@@ -11,13 +11,14 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use thalweg::plan::{self, Plan};
-use thalweg::run::{self, GoOn, RunOptions, Status, open_store, prepare};
+use thalweg::plan::Plan;
+use thalweg::run::{self, GoOn, RunOptions, Status, open_store};
 use thalweg_engine::checkpoint::{History, Manifest};
 use thalweg_engine::control::Control;
 use thalweg_telemetry::BenchConfig;
 
 use crate::data::Data;
+use crate::engine::{load, watched};
 use crate::folder;
 
 const WORKERS: usize = 2;
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &CheckpointsArgs) -> anyhow::Result<()> {
     for (name, text) in
         [("J1", include_str!("../pipelines/j1.yaml")), ("J2", include_str!("../pipelines/j2.yaml"))]
     {
-        let cost = cost(&load(text)?, &data.archives(), arguments.runs)?;
+        let cost = cost(&load(text, "bench.yaml", "none")?, &data.archives(), arguments.runs)?;
         writeln!(out, "{name}: {cost}")?;
     }
     let output = folder()?.join("sessions-output");
@@ -60,7 +61,7 @@ pub(crate) fn run(arguments: &CheckpointsArgs) -> anyhow::Result<()> {
     let events = arguments.sessions + arguments.sessions / 2;
     let config = BenchConfig { events, sessions: arguments.sessions, ..BenchConfig::default() };
     thalweg_telemetry::write_bench_archive(&config, &archives, &|_| {})?;
-    let mut sessions = load(SESSIONS)?;
+    let mut sessions = load(SESSIONS, "sessions.yaml", "none")?;
     growth(&mut out, &mut sessions, &archives, &output, arguments.sessions)?;
     recovery(&mut out, &sessions, &archives, &output)?;
     std::fs::remove_dir_all(&output)?;
@@ -91,17 +92,6 @@ steps:
 sinks:
   result: { from: per_request, parquet: {} }
 "#;
-
-fn load(text: &str) -> anyhow::Result<Plan> {
-    let environment = |variable: &str| match variable {
-        "TOPIC" => Some(crate::data::TOPIC.to_owned()),
-        "KAFKA_BROKERS" => Some("none".to_owned()),
-        _ => None,
-    };
-    plan::load(text, Path::new("bench.yaml"), &environment).map_err(|problems| {
-        anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default())
-    })
-}
 
 fn options(archives: &Path, output: &Path, go_on: GoOn) -> RunOptions {
     RunOptions { archives: Some(archives.to_owned()), go_on, ..RunOptions::new(WORKERS, output) }
@@ -155,10 +145,10 @@ fn growth(
         }
     };
     plan.checkpoint.interval_us = NEVER_US;
-    watched(plan, &options(archives, output, GoOn::Fresh), stop_at(sessions))?;
+    watch(plan, &options(archives, output, GoOn::Fresh), stop_at(sessions))?;
     plan.checkpoint.rows_max = Some(20_000);
     plan.checkpoint.keep = 1000;
-    watched(plan, &options(archives, output, GoOn::Newest), stop_at(sessions / 4))?;
+    watch(plan, &options(archives, output, GoOn::Newest), stop_at(sessions / 4))?;
     let all = manifests(plan, output)?;
     let newest = all.last().ok_or_else(|| anyhow::anyhow!("no checkpoint was made"))?;
     let mut rows: Vec<f64> = Vec::new();
@@ -186,7 +176,7 @@ fn growth(
 fn recovery(out: &mut dyn Write, plan: &Plan, archives: &Path, output: &Path) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut back = None;
-    watched(plan, &options(archives, output, GoOn::Newest), |status, control| {
+    watch(plan, &options(archives, output, GoOn::Newest), |status, control| {
         if back.is_none() && status.sources[0].read() > 0 {
             back = Some(started.elapsed());
             control.stop();
@@ -202,17 +192,8 @@ fn recovery(out: &mut dyn Write, plan: &Plan, archives: &Path, output: &Path) ->
     Ok(())
 }
 
-// Runs a job, and looks at it every millisecond.
-fn watched(plan: &Plan, options: &RunOptions, mut look: impl FnMut(&Status, &Control)) -> anyhow::Result<()> {
-    let control = Control::new();
-    let job = prepare(plan, options, &control)?;
-    let status = job.status();
-    let running = std::thread::spawn(move || job.run());
-    while !running.is_finished() {
-        look(&status, &control);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let summary = running.join().map_err(|_| anyhow::anyhow!("the job panicked"))??;
+fn watch(plan: &Plan, options: &RunOptions, look: impl FnMut(&Status, &Control)) -> anyhow::Result<()> {
+    let (summary, status) = watched(plan, options, Duration::from_millis(1), look)?;
     anyhow::ensure!(
         status.checkpoints.made.load(Relaxed) > 0 && summary.sources[0].rejected == 0,
         "{summary:?}"

@@ -3,15 +3,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use thalweg::plan;
-use thalweg::run::{GoOn, RunOptions, prepare};
-use thalweg_engine::control::Control;
+use thalweg::run::{GoOn, RunOptions};
 use thalweg_telemetry::BenchConfig;
 
+use crate::engine::{load, watched};
 use crate::folder;
 
 /// How much the last tenths may lie above the first ones, where nothing leaks.
@@ -90,29 +88,22 @@ pub(crate) fn run(arguments: &DayArgs) -> anyhow::Result<()> {
     };
     writeln!(std::io::stderr(), "the archive of the day")?;
     thalweg_telemetry::write_bench_archive(&config, &archives, &|_| {})?;
-    let plan = plan::load(DAY, Path::new("day.yaml"), &|_| None).map_err(|problems| {
-        anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default())
-    })?;
+    let plan = load(DAY, "day.yaml", "none")?;
     let options = RunOptions {
         archives: Some(archives),
         go_on: GoOn::Fresh,
         ..RunOptions::new(arguments.workers, &output)
     };
-    let job = prepare(&plan, &options, &Control::new())?;
-    let status = job.status();
     let started = Instant::now();
-    let running = std::thread::spawn(move || job.run());
     let mut seen: Vec<Seen> = Vec::new();
-    while !running.is_finished() {
-        std::thread::sleep(Duration::from_millis(200));
+    let (summary, status) = watched(&plan, &options, Duration::from_millis(200), |status, _| {
         seen.push(Seen {
             resident: resident_bytes(),
             files: fs::read_dir("/proc/self/fd").map_or(0.0, |files| files.count() as f64),
             took_ms: status.checkpoints.took_ms.load(Relaxed) as f64,
             rows: status.sources[0].read(),
         });
-    }
-    let summary = running.join().map_err(|_| anyhow::anyhow!("the job panicked"))??;
+    })?;
     writeln!(
         out,
         "{} rows in {:.0} s, {} windows fired, {} checkpoints",

@@ -1,13 +1,57 @@
-//! A pipeline of `benches/pipelines`, run through the library as `thalweg run` runs it.
+//! Pipelines, run through the library as `thalweg run` runs them.
 
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
-use thalweg::plan;
-use thalweg::run::{GoOn, RunOptions, run};
+use thalweg::plan::{self, Plan};
+use thalweg::run::{GoOn, RunOptions, Status, Summary, prepare, run};
 use thalweg_engine::control::Control;
 
 use crate::data::{Data, TOPIC};
 use crate::reference::Job;
+
+/// A pipeline; `${TOPIC}` and `${KAFKA_BROKERS}` are known.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(crate) fn load(text: &str, name: &str, brokers: &str) -> anyhow::Result<Plan> {
+    let environment = |variable: &str| match variable {
+        "TOPIC" => Some(TOPIC.to_owned()),
+        "KAFKA_BROKERS" => Some(brokers.to_owned()),
+        _ => None,
+    };
+    plan::load(text, Path::new(name), &environment).map_err(|problems| {
+        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", texts.join("\n"))
+    })
+}
+
+/// Runs a job to its end, and looks at it every so often.
+///
+/// # Errors
+/// When the job can't begin, or fails.
+pub(crate) fn watched(
+    plan: &Plan,
+    options: &RunOptions,
+    every: Duration,
+    mut look: impl FnMut(&Status, &Control),
+) -> anyhow::Result<(Summary, Status)> {
+    let control = Control::new();
+    let job = prepare(plan, options, &control)?;
+    let status = job.status();
+    let (ending, ended) = channel::<()>();
+    let running = std::thread::spawn(move || {
+        let summary = job.run();
+        drop(ending);
+        summary
+    });
+    while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        look(&status, &control);
+    }
+    let summary = running.join().map_err(|_| anyhow::anyhow!("the job panicked"))??;
+    Ok((summary, status))
+}
 
 /// Runs a job from the archive, or from the topic of `brokers`. Gives back the rows read and the job's own seconds.
 ///
@@ -24,15 +68,7 @@ pub(crate) fn run_job(
         Job::J1 => ("j1.yaml", include_str!("../pipelines/j1.yaml")),
         Job::J2 => ("j2.yaml", include_str!("../pipelines/j2.yaml")),
     };
-    let environment = |variable: &str| match variable {
-        "TOPIC" => Some(TOPIC.to_owned()),
-        "KAFKA_BROKERS" => Some(brokers.unwrap_or("none").to_owned()),
-        _ => None,
-    };
-    let plan = plan::load(text, Path::new(name), &environment).map_err(|problems| {
-        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{}", texts.join("\n"))
-    })?;
+    let plan = load(text, name, brokers.unwrap_or("none"))?;
     let archives = brokers.is_none().then(|| data.archives());
     let options = RunOptions { archives, go_on: GoOn::Fresh, ..RunOptions::new(workers, output) };
     let summary = run(&plan, &options, &Control::new())?;

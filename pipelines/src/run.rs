@@ -36,6 +36,7 @@ pub(crate) mod holdup;
 mod memory;
 pub(crate) mod process;
 mod recovery;
+mod starting;
 mod status;
 mod summary;
 
@@ -114,14 +115,30 @@ pub enum RunError {
     },
     /// The job's input has ended: there is nothing left to do.
     #[error(
-        "{pipeline} has read all its input, at checkpoint {checkpoint}; to run it once more from the start: --fresh"
+        "{pipeline} has read all its input, at checkpoint {checkpoint}{}; to run it once more from the start: --fresh",
+        if *.changed { ", and was changed since" } else { "" }
     )]
     Finished {
         /// The pipeline.
         pipeline: String,
         /// The last checkpoint.
         checkpoint: u64,
+        /// Whether the pipeline is another one now.
+        changed: bool,
     },
+    /// Another run of the job does not get on with its beginning.
+    #[error(
+        "{by} is just beginning a run into {folder}, and does not get on; end it (it may be stopped: kill -CONT, or kill -9), then run this again"
+    )]
+    Starting {
+        /// The output folder.
+        folder: String,
+        /// The other run's process.
+        by: String,
+    },
+    /// The job was asked to stop before it had begun.
+    #[error("stopped before the job had begun")]
+    StoppedBefore,
     /// A sink can't finish publishing the newest checkpoint, or clear away what came after it.
     #[error("can't go on from checkpoint {checkpoint}: {error}")]
     Publish {
@@ -132,7 +149,7 @@ pub enum RunError {
     },
     /// The workers can't be started, or panicked.
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Cluster(ClusterError),
     /// There is nobody to do the work, or too many.
     #[error("a job can't run with {workers} workers; choose from 1 to 256")]
     Workers {
@@ -264,6 +281,15 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
     })
 }
 
+impl From<ClusterError> for RunError {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Stopped => RunError::StoppedBefore,
+            error => RunError::Cluster(error),
+        }
+    }
+}
+
 impl JobContext {
     /// What worker `worker` of `workers` held of a step at the checkpoint from which the job goes on.
     pub(crate) fn restored(
@@ -307,6 +333,7 @@ impl Job {
         let (started, cpu) = (Instant::now(), process::cpu_time());
         let Job { context, leader, links, mesh, cluster } = self;
         let (control, cuts) = (context.control.clone(), context.cuts.clone());
+        let goes_on = context.base.is_some();
         tracing::info!(
             pipeline = status.pipeline,
             generation = status.generation,
@@ -326,14 +353,17 @@ impl Job {
             control.fail(error);
         }
         cuts.close();
-        if checkpoints.join().is_err() {
+        let account = checkpoints.join().unwrap_or_else(|_| {
             control.fail("the thread that makes checkpoints panicked; this is a bug in Thalweg");
-        }
+            None
+        });
         if let Some(error) = control.take_error() {
             return Err(RunError::Failed(error));
         }
         let cpu = process::cpu_time().saturating_sub(cpu);
-        let summary = Summary::new(&status, cluster.workers(), control.stop_asked(), started.elapsed(), cpu);
+        let account = account.map(|account| (account, goes_on, matches!(cluster, Cluster::Processes(_))));
+        let summary =
+            Summary::new(&status, account, cluster.workers(), control.stop_asked(), started.elapsed(), cpu);
         let read: u64 = summary.sources.iter().map(|source| source.read).sum();
         tracing::info!(
             pipeline = status.pipeline,

@@ -82,6 +82,26 @@ pub struct Coordinator {
     pub rows_read: Box<dyn Fn() -> u64 + Send>,
 }
 
+/// What a run has read and written in all its processes, as its checkpoints have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Of each source, by number: what this run has read, and what the job has since its beginning.
+    pub sources: Vec<(SourceCounts, SourceCounts)>,
+    /// Of each sink that stages files: what this run has written.
+    pub sinks: BTreeMap<String, Written>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Rows.
+    pub rows: u64,
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// What makes manifests.
 pub struct Leader {
     /// The job's log, claimed for this run.
@@ -100,13 +120,16 @@ pub struct Leader {
 
 impl Coordinator {
     /// Makes checkpoints until the job's input ends, it is told to stop, or it fails; the last one is published when this returns.
-    /// Whatever fails is given to the job's control.
-    pub fn run(mut self) {
+    /// Whatever fails is given to the job's control. What all processes have done is known to the one that leads.
+    pub fn run(mut self) -> Option<Account> {
         let control = self.control.clone();
         let leader = self.leader.take();
-        let result = match leader {
-            Some(leader) => self.lead(leader),
-            None => self.follow(),
+        let (result, account) = match leader {
+            Some(leader) => {
+                let mut account = Account::default();
+                (self.lead(leader, &mut account), Some(account))
+            }
+            None => (self.follow(), None),
         };
         if let Err(error) = result {
             control.fail(error);
@@ -114,12 +137,14 @@ impl Coordinator {
         if let Some(reason) = control.reason() {
             self.links.send(Message::Failed { reason });
         }
+        account
     }
 
-    fn lead(&mut self, leader: Leader) -> Result<(), JobError> {
+    fn lead(&mut self, leader: Leader, account: &mut Account) -> Result<(), JobError> {
         let Leader { mut log, base, plan, sources, publishers, workers } = leader;
-        let chain = Chain::new(base, plan, sources, &publishers, workers, self.generation);
-        let made = self.make_checkpoints(&mut log, chain, publishers);
+        let mut chain = Chain::new(base, plan, sources, &publishers, workers, self.generation);
+        let made = self.make_checkpoints(&mut log, &mut chain, publishers);
+        *account = chain.account;
         if (made.is_err() || self.control.failed())
             && let Ok(Some(fenced)) = log.replaced()
         {
@@ -132,7 +157,7 @@ impl Coordinator {
     fn make_checkpoints(
         &mut self,
         log: &mut Log,
-        mut chain: Chain,
+        chain: &mut Chain,
         publishers: Vec<Box<dyn Publisher>>,
     ) -> Result<(), JobError> {
         let names: Vec<String> = publishers.iter().map(|publisher| publisher.sink().to_owned()).collect();
@@ -329,7 +354,7 @@ struct Chain {
     workers: usize,
     plan: serde_json::Value,
     sources: Vec<String>,
-    totals: Vec<SourceCounts>,
+    account: Account,
     state: Vec<StateFile>,
     rows: BTreeMap<String, u64>,
 }
@@ -355,7 +380,10 @@ impl Chain {
             generation,
             workers,
             plan,
-            totals: sources.iter().map(|name| before(name)).collect(),
+            account: Account {
+                sources: sources.iter().map(|name| (SourceCounts::default(), before(name))).collect(),
+                sinks: BTreeMap::new(),
+            },
             rows: publishers.iter().map(|p| (p.sink().to_owned(), rows_before(p.sink()))).collect(),
             state: base.map(|base| base.state).unwrap_or_default(),
             sources,
@@ -373,8 +401,8 @@ impl Chain {
         let mut sources: Vec<SourcePosition> = self
             .sources
             .iter()
-            .zip(&self.totals)
-            .map(|(name, total)| SourcePosition {
+            .zip(&self.account.sources)
+            .map(|(name, (_, total))| SourcePosition {
                 name: name.clone(),
                 splits: Vec::new(),
                 since: SourceCounts::default(),
@@ -398,14 +426,22 @@ impl Chain {
         }
         sources.iter_mut().for_each(|source| source.splits.sort_by_key(|split| split.number));
         let finished = sources.iter().all(|source| source.splits.iter().all(|split| split.ended));
-        self.totals = sources.iter().map(|source| source.total).collect();
+        for ((run, total), source) in self.account.sources.iter_mut().zip(&sources) {
+            *run += source.since;
+            *total = source.total;
+        }
         self.state = state::needed(std::mem::take(&mut self.state));
         let sinks = sinks
             .iter()
             .map(|name| {
                 let files = files.remove(name).unwrap_or_default();
+                let written = self.account.sinks.entry(name.clone()).or_default();
+                let rows: u64 = files.iter().map(|file| file.rows).sum();
+                written.rows += rows;
+                written.files += files.len() as u64;
+                written.bytes += files.iter().map(|file| file.bytes).sum::<u64>();
                 let rows_total = self.rows.entry(name.clone()).or_default();
-                *rows_total += files.iter().map(|file| file.rows).sum::<u64>();
+                *rows_total += rows;
                 StagedSink { name: name.clone(), files, rows_total: *rows_total }
             })
             .collect();

@@ -5,12 +5,15 @@
 //! is kept, so that the reader can tell a broker's restart from a broker that is gone.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+
+/// A warning that is repeated sooner than this is one.
+const WARNED_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// Keeps the errors of one source's client.
 pub(crate) struct SourceContext {
@@ -26,6 +29,25 @@ struct Trouble {
     reason: Option<String>,
     /// An error that no further attempt mends.
     lasting: Option<Lasting>,
+    warned: Warned,
+}
+
+/// What a client was warned of lately, and when: librdkafka tells of each of its attempts, several times a second.
+#[derive(Default)]
+pub(crate) struct Warned(Vec<(String, Instant)>);
+
+impl Warned {
+    /// Logs why something is tried again; as a warning unless there was the same one just now.
+    pub(crate) fn warn(&mut self, who: &str, reason: &str) {
+        let what = reason.split(" (after ").next().unwrap_or(reason);
+        self.0.retain(|(_, at)| at.elapsed() < WARNED_AGAIN_AFTER);
+        if self.0.iter().any(|(warned, _)| warned == what) {
+            tracing::debug!(target: "librdkafka", "{who}: {reason}; trying again");
+        } else {
+            tracing::warn!(target: "librdkafka", "{who}: {reason}; trying again");
+            self.0.push((what.to_owned(), Instant::now()));
+        }
+    }
 }
 
 /// An error after which a client can't go on.
@@ -94,7 +116,7 @@ impl ClientContext for SourceContext {
                 });
             }
             _ => {
-                tracing::warn!(target: "librdkafka", source = self.source_name, "{reason}; trying again");
+                trouble.warned.warn(&self.source_name, reason);
                 // That all are down says nothing of why; the reason came before.
                 if code != Some(RDKafkaErrorCode::AllBrokersDown) || trouble.reason.is_none() {
                     trouble.reason = Some(reason.to_owned());

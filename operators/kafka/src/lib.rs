@@ -16,6 +16,7 @@
 //! | `plan.rs` | positions → offsets, for every split |
 //! | `reader.rs` | reading: order, ends, errors |
 //! | `batch.rs` | the only `unsafe` code: a partition's queue, and the messages taken from it |
+//! | `silence.rs` | whether a split that is silent has nothing |
 //! | `ends.rs` | where splits end now |
 //! | `context.rs` | what librdkafka says on the side: logs, errors, statistics |
 //! | `sink.rs` | the sink: staged rows → records, in one transaction a checkpoint |
@@ -34,6 +35,7 @@ mod error;
 mod partitioner;
 mod plan;
 mod reader;
+mod silence;
 mod sink;
 mod transaction;
 mod writer;

@@ -27,6 +27,7 @@ use crate::batch::{BATCH_RECORDS_MAX, Message, PartitionQueue, Wakeup};
 use crate::config::KafkaConfig;
 use crate::context::{SourceContext, is_transient};
 use crate::plan::{PlannedSplit, out_of_range, unreachable};
+use crate::silence::Silence;
 
 /// How long brokers may be in trouble, with nothing arriving, before they are asked a last question …
 const TROUBLE_MAX: Duration = Duration::from_secs(20);
@@ -47,6 +48,7 @@ pub struct KafkaReader {
     ended: Vec<usize>,
     /// Since when nothing has arrived.
     waiting_since: Option<Instant>,
+    silence: Silence,
 }
 
 /// The reading of one split.
@@ -55,6 +57,8 @@ struct Split {
     queue: Option<PartitionQueue>,
     /// No record below this comes any more.
     next: i64,
+    /// Where the broker said that there is no more for now: behind `next` where records are gone or were never committed.
+    caught_up_at: i64,
     end: Option<i64>,
     /// A moving mean of the payloads' sizes: no more messages are taken than the request has room for, about.
     payload_bytes_mean: usize,
@@ -84,6 +88,7 @@ impl KafkaReader {
             wakeup: Arc::default(),
             ended: Vec::new(),
             waiting_since: None,
+            silence: Silence::default(),
         };
         let open = planned.iter().filter(|split| !is_empty(split)).count();
         let consumer: Option<Arc<BaseConsumer<SourceContext>>> = if open > 0 {
@@ -123,7 +128,13 @@ impl KafkaReader {
                     None
                 }
             };
-            reader.splits.push(Split { queue, next: split.start, end: split.end, payload_bytes_mean: 0 });
+            reader.splits.push(Split {
+                queue,
+                next: split.start,
+                caught_up_at: split.start,
+                end: split.end,
+                payload_bytes_mean: 0,
+            });
         }
         if let Some(consumer) = &consumer {
             consumer
@@ -297,7 +308,7 @@ impl Split {
                     let at_end = self.end.is_some_and(|end| offset >= end);
                     match code {
                         RDKafkaErrorCode::PartitionEOF if at_end => return Drained::Ended,
-                        RDKafkaErrorCode::PartitionEOF => {}
+                        RDKafkaErrorCode::PartitionEOF => self.caught_up_at = offset,
                         code if is_transient(code) => {
                             tracing::warn!(target: "librdkafka", "{text}; trying again")
                         }
@@ -351,6 +362,13 @@ impl SplitReader for KafkaReader {
 
     fn at_hand(&mut self, split: usize) -> bool {
         self.splits[split].queue.as_mut().is_some_and(PartitionQueue::holds_a_record)
+    }
+
+    fn is_silent(&mut self, split: usize) -> bool {
+        let Some(consumer) = &self.consumer else { return true };
+        let Split { next, caught_up_at, .. } = self.splits[split];
+        let end = self.silence.end(split, next, &self.infos[split], consumer);
+        end.is_some_and(|end| end <= next.max(caught_up_at)) && !self.at_hand(split)
     }
 
     fn read(

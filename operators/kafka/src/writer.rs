@@ -11,7 +11,7 @@ use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
 use crate::config::client_config;
-use crate::context;
+use crate::context::{self, Warned};
 use crate::error::{KafkaError, hint_of};
 
 /// The writer serves its client once in so many records.
@@ -170,6 +170,7 @@ impl KafkaWriter {
 pub(crate) struct WriterContext {
     failure: Mutex<Option<(String, ClientError)>>,
     reason: Mutex<Option<String>>,
+    warned: Mutex<Warned>,
 }
 
 impl WriterContext {
@@ -188,7 +189,7 @@ impl ClientContext for WriterContext {
     }
 
     fn error(&self, _error: ClientError, reason: &str) {
-        tracing::warn!(target: "librdkafka", "writer: {reason}; trying again");
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner).warn("writer", reason);
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }
 }

@@ -1,6 +1,6 @@
 //! Rows kept as Arrow IPC files until their checkpoint exists: for sinks that are no folder of files, and send them then.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::ipc::writer::StreamWriter;
 use thalweg_engine::checkpoint::StagedFile;
 
-use super::staging::{self, Staging};
+use super::staging::Staging;
 use super::{Sink, SinkCounters, SinkError};
 
 /// A worker's part of such a sink; hidden columns are kept. One file a checkpoint, staged under the sink's folder; its target is where it is staged.
@@ -52,12 +52,8 @@ impl Sink for IpcSink {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => {
-                // Its checkpoint is known when it is staged; until then it bears the worker's name.
-                let unfinished = self.staging.file_name(0, 0, "unfinished");
-                let path = self.folder.join(self.staging.places("", &unfinished).0);
-                let made =
-                    path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&path));
-                let file = BufWriter::with_capacity(1 << 18, made.map_err(|error| self.io(&path, error))?);
+                let (path, file) = self.staging.create(&self.name, &self.folder)?;
+                let file = BufWriter::with_capacity(1 << 18, file);
                 let writer = StreamWriter::try_new(file, batch.schema_ref());
                 Open { writer: writer.map_err(|error| self.format(error))?, path, rows: 0 }
             }
@@ -70,15 +66,11 @@ impl Sink for IpcSink {
 
     fn stage(&mut self, checkpoint: u64) -> Result<Vec<StagedFile>, SinkError> {
         let Some(Open { writer, path, rows }) = self.open.take() else { return Ok(Vec::new()) };
-        let (staged, _) = self.staging.places("", &self.staging.file_name(checkpoint, 0, "arrow"));
         let file = writer.into_inner().map_err(|error| self.format(error))?;
         let file = file.into_inner().map_err(|error| self.io(&path, error.into_error()))?;
-        let bytes = staging::sync(&file)
-            .and_then(|()| fs::rename(&path, self.folder.join(&staged)))
-            .and_then(|()| file.metadata())
-            .map_err(|error| self.io(&path, error))?
-            .len();
-        self.counters.add(rows, 1, bytes);
-        Ok(vec![StagedFile { target: staged.clone(), staged, rows, bytes, partition: Vec::new() }])
+        let complete = self.staging.complete(&self.folder, (&path, &file), checkpoint, "arrow", rows);
+        let file = complete.map_err(|error| self.io(&path, error))?;
+        self.counters.add(rows, 1, file.bytes);
+        Ok(vec![StagedFile { target: file.staged.clone(), ..file }])
     }
 }

@@ -1,6 +1,6 @@
 //! Rows as lines of JSON, for looking at: in files, or on standard output.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use arrow::json::writer::{LineDelimited, WriterBuilder};
 use thalweg_engine::checkpoint::{Publisher, StagedFile};
 use thalweg_engine::control::JobError;
 
-use super::staging::{self, Staging};
+use super::staging::Staging;
 use super::{Sink, SinkCounters, SinkError};
 
 /// Where the lines go.
@@ -34,7 +34,6 @@ struct Open {
     file: BufWriter<File>,
     path: PathBuf,
     rows: u64,
-    bytes: u64,
 }
 
 impl JsonLinesSink {
@@ -58,15 +57,11 @@ impl JsonLinesSink {
             Destination::Files(folder, staging) => (folder, staging),
         };
         if self.open.is_none() {
-            // Its checkpoint is known when it is staged; until then it bears the worker's name.
-            let path = folder.join(staging.places("", &staging.file_name(0, 0, "unfinished")).0);
-            let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&path));
-            let file = BufWriter::new(made.map_err(|error| self.io(&path, error))?);
-            self.open = Some(Open { file, path, rows: 0, bytes: 0 });
+            let (path, file) = staging.create(&self.name, folder)?;
+            self.open = Some(Open { file: BufWriter::new(file), path, rows: 0 });
         }
         if let Some(open) = &mut self.open {
             open.rows += rows;
-            open.bytes += lines.len() as u64;
             if let Err(error) = open.file.write_all(lines) {
                 let path = open.path.clone();
                 return Err(self.io(&path, error));
@@ -92,14 +87,13 @@ impl Sink for JsonLinesSink {
     fn stage(&mut self, checkpoint: u64) -> Result<Vec<StagedFile>, SinkError> {
         let Destination::Files(folder, staging) = &self.destination else { return Ok(Vec::new()) };
         let Some(open) = self.open.take() else { return Ok(Vec::new()) };
-        let (staged, target) = staging.places("", &staging.file_name(checkpoint, 0, "jsonl"));
-        let Open { mut file, path, rows, bytes } = open;
-        file.flush()
-            .and_then(|()| staging::sync(file.get_ref()))
-            .and_then(|()| fs::rename(&path, folder.join(&staged)))
-            .map_err(|error| self.io(&path, error))?;
-        self.counters.add(rows, 1, bytes);
-        Ok(vec![StagedFile { staged, target, rows, bytes, partition: Vec::new() }])
+        let Open { mut file, path, rows } = open;
+        let complete = file
+            .flush()
+            .and_then(|()| staging.complete(folder, (&path, file.get_ref()), checkpoint, "jsonl", rows));
+        let file = complete.map_err(|error| self.io(&path, error))?;
+        self.counters.add(rows, 1, file.bytes);
+        Ok(vec![file])
     }
 }
 

@@ -51,6 +51,33 @@ impl Staging {
         let flat = if folder.is_empty() { name.to_owned() } else { format!("{:016x}-{name}", hash(folder)) };
         (format!("{STAGING}/{}/{flat}", self.generation), target)
     }
+
+    /// Creates the file of a worker that writes one a checkpoint, under a name of the worker's: its checkpoint is not known yet.
+    pub(super) fn create(&self, sink: &str, folder: &Path) -> Result<(PathBuf, File), SinkError> {
+        let path = folder.join(self.places("", &self.file_name(0, 0, "unfinished")).0);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create(&path));
+        match made {
+            Ok(file) => Ok((path, file)),
+            Err(source) => {
+                Err(SinkError::Io { sink: sink.to_owned(), path: path.display().to_string(), source })
+            }
+        }
+    }
+
+    /// Gives the file that [`Staging::create`] made its checkpoint: it is complete, and has so many rows.
+    pub(super) fn complete(
+        &self,
+        folder: &Path,
+        (path, file): (&Path, &File),
+        checkpoint: u64,
+        extension: &str,
+        rows: u64,
+    ) -> io::Result<StagedFile> {
+        let (staged, target) = self.places("", &self.file_name(checkpoint, 0, extension));
+        sync(file)?;
+        fs::rename(path, folder.join(&staged))?;
+        Ok(StagedFile { staged, target, rows, bytes: file.metadata()?.len(), partition: Vec::new() })
+    }
 }
 
 fn hash(folder: &str) -> u64 {

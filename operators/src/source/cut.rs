@@ -81,7 +81,7 @@ impl SourceState {
                 self.report_due = true;
                 counters.split(split.number).note(split, lateness_us);
                 tracing::info!(topic, partition, "a split has come back from idleness");
-            } else if !split.idle && split.silent >= idle_after && !self.reader.at_hand(index) {
+            } else if !split.idle && split.silent >= idle_after && self.reader.is_silent(index) {
                 split.idle = true;
                 self.report_due = true;
                 counters.split(split.number).note(split, lateness_us);

@@ -95,6 +95,12 @@ pub trait SplitReader {
     /// Whether a record of a split is at hand, by its index. Asked of splits that [`SplitReader::read`] leaves out for a while.
     fn at_hand(&mut self, split: usize) -> bool;
 
+    /// Whether it is known that a split has no record beyond those that were handed over: one that can't be asked at the moment may have.
+    /// A reader that has to find out first says no, and is asked again.
+    fn is_silent(&mut self, split: usize) -> bool {
+        !self.at_hand(split)
+    }
+
     /// Hands records to `each`, in offset order per split, until the request is met or nothing is at hand.
     fn read(
         &mut self,

@@ -113,7 +113,7 @@ fn splits(plan: &Plan, newest: &Manifest) -> comfy_table::Table {
         let planned = plan.sources.iter().find(|planned| planned.name == source.name);
         let ends = planned.and_then(ends_now).unwrap_or_default();
         for split in &source.splits {
-            let end = split.end.or_else(|| {
+            let end = split.end.or(split.ended.then_some(split.next)).or_else(|| {
                 let found = ends
                     .iter()
                     .find(|(topic, partition, _)| *topic == split.topic && *partition == split.partition);

@@ -100,7 +100,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
     )?;
 
     let control = Control::new();
-    let _stopping = run_command::stop_on_signal(control.clone(), Duration::from_secs(30))?;
+    let _stopping = run_command::stop_on_signal(control.clone(), Duration::from_secs(30), true)?;
     let mut summaries = Vec::new();
     for entry in catalogue::ENTRIES {
         let options = RunOptions {
@@ -115,7 +115,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
             })
             .context("the catalogue is broken")?;
         let job = run::prepare(&plan, &options, &control)?;
-        let watch = progress::Watch::start(entry.name, job.status());
+        let watch = progress::Watch::start(entry.name, job.status(), true);
         let summary = job.run();
         watch.stop();
         summaries.push((entry.name, summary?));

@@ -28,10 +28,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts to show, on standard error.
-    pub(super) fn start(name: &str, status: Status) -> Self {
+    /// Starts to show, on standard error; unless `shows`, only what holds up the job.
+    pub(super) fn start(name: &str, status: Status, shows: bool) -> Self {
         let (stop, stopped) = channel();
-        let mut view = View::new(name, status);
+        let mut view = View::new(name, status, shows);
         let thread = std::thread::spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
                 view.look();
@@ -52,6 +52,7 @@ impl Watch {
 struct View {
     name: String,
     status: Status,
+    shows: bool,
     bar: Option<ProgressBar>,
     started: Instant,
     line_at: Instant,
@@ -61,14 +62,15 @@ struct View {
 }
 
 impl View {
-    fn new(name: &str, status: Status) -> Self {
+    fn new(name: &str, status: Status, shows: bool) -> Self {
         let ahead: Option<u64> = status.sources.iter().map(|source| source.records_ahead()).sum();
-        let bar = (std::io::stderr().is_terminal() && !logging::is_json()).then(|| bar(name, ahead));
+        let bar = (shows && std::io::stderr().is_terminal() && !logging::is_json()).then(|| bar(name, ahead));
         let now = Instant::now();
         View {
             name: name.to_owned(),
             holdups: HoldUps::new(status.clone(), WORTH_A_WORD),
             status,
+            shows,
             bar,
             started: now,
             line_at: now,
@@ -94,7 +96,7 @@ impl View {
                     table::count(rejected)
                 ));
             }
-            None if self.line_at.elapsed() >= LINE_EVERY => {
+            None if self.shows && self.line_at.elapsed() >= LINE_EVERY => {
                 let rate = (read - self.line_read) as f64 / self.line_at.elapsed().as_secs_f64();
                 self.line(read, late, rejected, rate as u64, held.as_deref());
                 (self.line_at, self.line_read) = (Instant::now(), read);

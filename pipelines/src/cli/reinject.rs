@@ -18,6 +18,8 @@ use crate::reinject::{self, Counts, Refused, ReinjectOptions, ReinjectSummary, S
 
 /// Records that a dry run shows.
 const SAMPLES: usize = 10;
+/// How wide their table is where there is no terminal, characters.
+const WIDTH: u16 = 120;
 /// What a shell expects of a program that Ctrl-C has stopped: 128 + SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
 
@@ -171,6 +173,9 @@ fn shown(samples: &[Sample]) -> Table {
         .load_preset(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["from", "reason", "key", "value", "becomes"]);
+    if table.width().is_none() {
+        table.set_width(WIDTH);
+    }
     for sample in samples {
         let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
         let becomes =

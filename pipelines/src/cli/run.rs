@@ -34,7 +34,7 @@ use crate::run::{self, CHECKPOINTS, GoOn, RunError, RunOptions, Summary};
   thalweg run my_pipeline.yaml --processes 2 --workers 4  two processes here, started again when one is lost
   thalweg run my_pipeline.yaml --process 0 --hosts hosts.txt   one of several, on several machines
   thalweg run my_pipeline.yaml --metrics 127.0.0.1:9090   its numbers, for Prometheus
-  thalweg run provider_health --archives archives --output last_month    a backtest: recorded topics instead of Kafka
+  thalweg run provider_health --archives demo/archives --output last_month   recorded topics instead of Kafka
   KAFKA_BROKERS=kafka:9092 thalweg run provider_health")]
 pub(super) struct RunArgs {
     /// A file, or a name of the catalogue.
@@ -118,7 +118,9 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         supervised.arguments.retain(|argument| argument != "--fresh");
         return supervise::supervise(&supervised);
     }
-    let stopping = stop_on_signal(control.clone(), Duration::from_secs(args.grace))?;
+    // Where one supervisor starts all processes, the first speaks for them.
+    let speaks = args.process.is_none_or(|process| process == 0) || !supervise::is_supervised();
+    let stopping = stop_on_signal(control.clone(), Duration::from_secs(args.grace), speaks)?;
     supervise::when_supervisor_ends({
         let control = control.clone();
         move || control.stop()
@@ -130,14 +132,18 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
             logging::notice(format_args!("{finished}"));
             return Ok(ExitCode::SUCCESS);
         }
+        Err(stopped @ RunError::StoppedBefore) => {
+            logging::notice(format_args!("{stopped}"));
+            return Ok(ExitCode::from(130));
+        }
         job => job?,
     };
-    if let Some(base) = job.goes_on_from() {
+    if let Some(base) = job.goes_on_from().filter(|_| speaks) {
         let read: u64 = base.sources.iter().map(|source| source.total.read).sum();
         let (number, read) = (base.number, table::count(read));
         logging::notice(format_args!("{}: goes on from checkpoint {number}, after {read} rows", plan.name));
     }
-    for (step, aggregate, since) in job.newer_aggregates() {
+    for (step, aggregate, since) in job.newer_aggregates().filter(|_| speaks) {
         let since = format_rfc3339(since);
         logging::notice(format_args!(
             "{}: step {step}: {aggregate} is new: it is null for windows that begin before {since}",
@@ -153,7 +159,9 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         }
         None => None,
     };
-    let watch = progress::Watch::start(&plan.name, job.status());
+    let name =
+        args.process.map_or_else(|| plan.name.clone(), |process| format!("{}: process {process}", plan.name));
+    let watch = progress::Watch::start(&name, job.status(), speaks);
     let summary = job.run();
     watch.stop();
     drop((serving, stopping));
@@ -165,7 +173,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         summary => summary?,
     };
     let to_stdout = plan.sinks.iter().any(|sink| sink.kind == SinkKind::Stdout);
-    // Each process knows its own part; the account of the whole job stands in its last checkpoint.
+    // The first process has the account of all.
     if args.process.is_some_and(|process| process > 0) {
         return Ok(ExitCode::SUCCESS);
     }
@@ -195,17 +203,19 @@ pub(super) struct Stopping {
 }
 
 /// The first signal asks the job to make a last checkpoint and end, the second ends the process; and so does the first when the
-/// job has not ended within `grace`.
-pub(super) fn stop_on_signal(control: Control, grace: Duration) -> Result<Stopping> {
+/// job has not ended within `grace`. `speaks`: whether this process tells what it does.
+pub(super) fn stop_on_signal(control: Control, grace: Duration, speaks: bool) -> Result<Stopping> {
     let (_ended, ended) = channel();
     let mut ended = Some(ended);
     ctrlc::set_handler(move || {
         if control.stop_asked() {
             std::process::exit(130);
         }
-        logging::notice(format_args!(
-            "stopping: making a last checkpoint; press Ctrl-C again to stop at once (nothing is lost)"
-        ));
+        if speaks {
+            logging::notice(format_args!(
+                "stopping: making a last checkpoint; press Ctrl-C again to stop at once (nothing is lost)"
+            ));
+        }
         control.stop();
         let Some(ended) = ended.take() else { return };
         std::thread::spawn(move || {
@@ -254,6 +264,10 @@ fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path, part
             .map_or_else(String::new, |peak| format!(", peak memory {}", table::bytes(peak))),
     )?;
     writeln!(out, "{}", table::sources(&summary.sources))?;
+    if let Some(sources) = &summary.since_the_beginning {
+        writeln!(out, "since the job began, with the runs before this one:")?;
+        writeln!(out, "{}", table::sources(sources))?;
+    }
     writeln!(out, "{}", table::sinks(&summary.sinks))?;
     writeln!(out, "{} windows fired", table::count(summary.windows_fired))?;
     if summary.windows_open > 0 {
@@ -264,7 +278,7 @@ fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path, part
         )?;
     }
     if part {
-        writeln!(out, "this is the part of process 0; `thalweg checkpoints` has the whole job's account")?;
+        writeln!(out, "(CPU, memory and windows are those of process 0; rows and files those of all)")?;
     }
     writeln!(out, "query it: thalweg sql --data {}", output.display())?;
     Ok(())

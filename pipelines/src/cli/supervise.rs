@@ -68,9 +68,14 @@ pub(super) fn supervise(options: &SuperviseOptions) -> Result<ExitCode> {
     supervise_until(options, &Timing::default(), &signals).map(ExitCode::from)
 }
 
+/// Whether this process was started by a supervisor.
+pub(super) fn is_supervised() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
 /// In a process that has a supervisor: does something when the supervisor is gone.
 pub(super) fn when_supervisor_ends(then: impl FnOnce() + Send + 'static) {
-    if std::env::var_os(VARIABLE).is_some() {
+    if is_supervised() {
         std::thread::spawn(move || {
             // Nothing ever comes: it ends when the last process that could write has ended.
             let _ = std::io::stdin().read_to_end(&mut Vec::new());

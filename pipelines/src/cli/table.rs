@@ -17,6 +17,11 @@ pub(super) fn count(number: u64) -> String {
     grouped
 }
 
+/// How many of something whose plural takes an s.
+pub(super) fn things(number: usize, name: &str) -> String {
+    format!("{} {name}{}", count(number as u64), if number == 1 { "" } else { "s" })
+}
+
 /// Bytes in a fitting unit.
 pub(super) fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()
@@ -57,6 +62,7 @@ mod tests {
 
     #[test]
     fn digits_are_grouped() {
+        assert_eq!([0, 1, 1000].map(|number| things(number, "step")), ["0 steps", "1 step", "1,000 steps"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::load;
+use super::{load, table};
 
 /// Check a pipeline: say everything that is wrong with it, with its place and what to write instead.
 ///
@@ -44,14 +44,15 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<ExitCode> {
                 match (&loaded.plan, loaded.problems.len()) {
                     (Some(plan), _) => writeln!(
                         out,
-                        "{}: good; {} sources, {} steps, {} sinks",
+                        "{}: good; {}, {}, {}",
                         pipeline.display(),
-                        plan.sources.len(),
-                        plan.steps.len(),
-                        plan.sinks.len()
+                        table::things(plan.sources.len(), "source"),
+                        table::things(plan.steps.len(), "step"),
+                        table::things(plan.sinks.len(), "sink")
                     )?,
-                    (None, 1) => writeln!(out, "{}: 1 problem", pipeline.display())?,
-                    (None, problems) => writeln!(out, "{}: {problems} problems", pipeline.display())?,
+                    (None, problems) => {
+                        writeln!(out, "{}: {}", pipeline.display(), table::things(problems, "problem"))?;
+                    }
                 }
             }
             Format::Json => reports.push(serde_json::json!({

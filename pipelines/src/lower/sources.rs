@@ -193,9 +193,19 @@ impl Connection {
     }
 }
 
-/// Where each split of a Kafka source ends now: topic, partition, the offset after the last record. `None` where brokers do not say.
+/// Where each split of a source ends now: topic, partition, the offset after the last record. `None` where it can't be asked.
 pub(crate) fn ends_now(planned: &PlannedSource) -> Option<Vec<(String, i32, i64)>> {
-    let Connector::Kafka(kafka) = &planned.connector else { return None };
+    let kafka = match &planned.connector {
+        Connector::Kafka(kafka) => kafka,
+        Connector::Archive { path } => {
+            let source_name = planned.name.clone();
+            let plan = ArchiveConfig { source_name, path: path.clone(), topic: None, headers: false };
+            let plan = plan.resolve().ok()?;
+            let topic = |partition: i32| plan.splits().iter().find(|split| split.partition == partition);
+            let ends = plan.ends().filter_map(|(at, end)| Some((topic(at)?.topic.to_string(), at, end)));
+            return Some(ends.collect());
+        }
+    };
     let mut config = kafka_config(&planned.name, kafka, false);
     (config.start, config.end) = (Position::Latest, None);
     let plan = config.resolve(ASK_TIMEOUT).ok()?;

@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 use thalweg_engine::checkpoint::Manifest;
+use thalweg_engine::shard::hash_key;
 use thalweg_engine::watermark::EventTime;
 
 use crate::plan::{
@@ -47,7 +48,8 @@ pub(super) fn describe(plan: &Plan, archives: bool) -> Value {
     let sinks: Map<String, Value> =
         plan.sinks.iter().map(|sink| (sink.name.clone(), json!({ "kind": describe_sink(sink) }))).collect();
     let input = json!({ "read from": if archives { "archives" } else { "the sources' own places" } });
-    json!({ "input": input, "sources": sources, "steps": steps, "sinks": sinks })
+    let all = serde_json::to_vec(&plan.explain()).unwrap_or_default();
+    json!({ "input": input, "sources": sources, "steps": steps, "sinks": sinks, "all": format!("{:016x}", hash_key(&all)) })
 }
 
 fn describe_source(source: &PlannedSource) -> Value {

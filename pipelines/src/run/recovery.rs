@@ -25,6 +25,7 @@ use thalweg_engine::shard::hash_key;
 use thalweg_engine::watermark::{BEGINNING, EventTime};
 use thalweg_operators::sink::staging::remove_folder;
 
+use super::starting::Starting;
 use super::{MemoryShares, RunError, RunOptions, Since, changes, holds_files};
 use crate::lower::sinks::{LATE, REJECTED, publishers};
 use crate::lower::sources::{Floor, Known, LoweredSource};
@@ -71,7 +72,7 @@ pub fn open_store(plan: &Plan, output: &Path) -> Result<Store, CheckpointError> 
 /// Makes a job ready to begin, in the process that leads it or in another one.
 pub(super) fn recover(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovered, RunError> {
     match &options.cluster {
-        Cluster::Threads { .. } => lead(plan, options),
+        Cluster::Threads { .. } => lead(plan, options, control),
         Cluster::Processes(cluster) if cluster.process == 0 => {
             let welcome = |generation, from, agreed: Agreed| Welcome {
                 generation,
@@ -79,10 +80,10 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions, control: &Control) -> R
                 payload: serde_json::to_value(agreed).expect("invariant: positions can be written as JSON"),
             };
             let connect = |welcome| bootstrap::lead(cluster, fingerprint(plan, options), welcome, control);
-            let mut recovered = match lead(plan, options) {
-                Err(finished @ RunError::Finished { checkpoint, .. }) => {
+            let mut recovered = match lead(plan, options, control) {
+                Err(finished @ RunError::Finished { checkpoint, changed, .. }) => {
                     // The others are told, since they can't know. Those that do not come have missed nothing.
-                    drop(connect(welcome(0, checkpoint, Agreed::Finished)));
+                    drop(connect(welcome(0, checkpoint, Agreed::Finished { changed })));
                     return Err(finished);
                 }
                 recovered => recovered?,
@@ -114,7 +115,7 @@ enum Agreed {
         since: Vec<(String, String, EventTime)>,
     },
     /// There is nothing left to do.
-    Finished,
+    Finished { changed: bool },
 }
 
 // Processes of one job run one pipeline, by one version of the program.
@@ -137,8 +138,8 @@ fn follow(
     };
     let (positions, since) = match serde_json::from_value(payload).map_err(unread)? {
         Agreed::GoesOn { positions, since } => (positions, since),
-        Agreed::Finished => {
-            return Err(RunError::Finished { pipeline: plan.name.clone(), checkpoint: from });
+        Agreed::Finished { changed } => {
+            return Err(RunError::Finished { pipeline: plan.name.clone(), checkpoint: from, changed });
         }
     };
     let store = open_store(plan, &options.output)?;
@@ -169,7 +170,7 @@ fn follow(
     })
 }
 
-fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
+fn lead(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovered, RunError> {
     let failed = |source| RunError::Output { folder: options.output.display().to_string(), source };
     std::fs::create_dir_all(&options.output).map_err(failed)?;
     let fresh = options.go_on == GoOn::Fresh;
@@ -195,6 +196,8 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     if let Some(before) = history.claim() {
         tracing::info!(generation = log.own().generation, before = before.by, "the job is taken over");
     }
+    // Until all is cleared up and published; only then is it known that nobody was taken over in the midst of it.
+    let starting = Starting::wait(&options.output, &who(), control)?;
     if fresh || history.is_thrown_away() {
         // Older runs are fenced off by now, and a run that was killed in the midst of it is made good.
         if let Some(replaced) = log.replaced()? {
@@ -212,10 +215,15 @@ fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
         publish(&mut publishers, base, &CheckpointCounters::default()).map_err(wrong)?;
     }
     publishers.iter_mut().try_for_each(|publisher| publisher.sweep(from)).map_err(wrong)?;
+    drop(starting);
     if let Some(base) = base.as_ref().filter(|base| base.finished && options.go_on == GoOn::Newest) {
         // Its run may have been killed before all of it was published, so this is known only now.
         log.retention().forget_old(plan.checkpoint.keep)?;
-        return Err(RunError::Finished { pipeline: plan.name.clone(), checkpoint: base.number });
+        return Err(RunError::Finished {
+            pipeline: plan.name.clone(),
+            checkpoint: base.number,
+            changed: base.plan["all"] != description["all"],
+        });
     }
     // Those of checkpoints that could still be gone back to are kept.
     let kept = if base.is_some() { history.checkpoints() } else { Vec::new() };

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use thalweg_engine::checkpoint::SourceCounts;
+use thalweg_engine::checkpoint::coordinator::Account;
 
 use super::{Status, process};
 
-/// The closing account of a job.
+/// The closing account of a run. Of several processes the first knows what all have read and written; the rest is each one's own.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// Of each source.
     pub sources: Vec<SourceSummary>,
+    /// Of each source since the job began, where this run went on from an earlier one's checkpoint.
+    pub since_the_beginning: Option<Vec<SourceSummary>>,
     /// Windows that fired, over all steps.
     pub windows_fired: u64,
     /// Keys (and, of hopping windows, panes) that had open windows when the job was stopped: its last checkpoint holds them.
@@ -61,9 +65,24 @@ pub struct SinkSummary {
     pub bytes: u64,
 }
 
+impl SourceSummary {
+    fn with(&self, counts: SourceCounts) -> SourceSummary {
+        let SourceCounts { read, accepted, late, rejected, bytes } = counts;
+        SourceSummary { name: self.name.clone(), read, accepted, late, rejected, bytes }
+    }
+}
+
 impl Summary {
-    pub(super) fn new(status: &Status, workers: usize, stopped: bool, time: Duration, cpu: Duration) -> Self {
-        let sources: Vec<SourceSummary> = status
+    // The account of the checkpoints, whether the run went on from one, and whether there are other processes.
+    pub(super) fn new(
+        status: &Status,
+        account: Option<(Account, bool, bool)>,
+        workers: usize,
+        stopped: bool,
+        time: Duration,
+        cpu: Duration,
+    ) -> Self {
+        let mut sources: Vec<SourceSummary> = status
             .sources
             .iter()
             .map(|source| SourceSummary {
@@ -75,7 +94,7 @@ impl Summary {
                 bytes: source.bytes(),
             })
             .collect();
-        let sinks = status
+        let mut sinks: Vec<SinkSummary> = status
             .sinks
             .iter()
             .map(|(name, counters)| SinkSummary {
@@ -85,9 +104,29 @@ impl Summary {
                 bytes: counters.bytes(),
             })
             .collect();
+        let mut since_the_beginning = None;
+        if let Some((account, goes_on, has_others)) = account {
+            let counted = |of: fn(&(SourceCounts, SourceCounts)) -> SourceCounts| {
+                let counts = account.sources.iter().map(of);
+                sources.iter().zip(counts).map(|(source, counts)| source.with(counts)).collect::<Vec<_>>()
+            };
+            since_the_beginning = goes_on.then(|| counted(|(_, job)| *job));
+            if has_others {
+                sources = counted(|(run, _)| *run);
+                for sink in &mut sinks {
+                    // What goes to standard output stages nothing.
+                    let Some(written) = account.sinks.get(&sink.name).filter(|written| written.files > 0)
+                    else {
+                        continue;
+                    };
+                    (sink.rows, sink.files, sink.bytes) = (written.rows, written.files, written.bytes);
+                }
+            }
+        }
         let read: u64 = sources.iter().map(|source| source.read).sum();
         Summary {
             sources,
+            since_the_beginning,
             windows_fired: status.windows_fired(),
             windows_open: status.windows_open_at_stop(),
             sinks,

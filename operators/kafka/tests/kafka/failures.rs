@@ -83,13 +83,18 @@ fn a_broker_that_restarts_is_waited_for_and_one_that_is_gone_is_an_error() {
     let mut reader = resolve(&unbounded).reader(0, 1).expect("a reader can be made");
     let request =
         ReadRequest { bytes_max: 1, records_max: 1, wait: Duration::from_millis(500), order: &[0, 1] };
-    reader.read(request, &mut |_| ()).expect("the broker is there");
+    let deadline = Instant::now() + PATIENCE;
+    while !reader.is_silent(0) {
+        assert!(Instant::now() < deadline, "the broker was not heard to have nothing");
+        reader.read(request, &mut |_| ()).expect("the broker is there");
+    }
     broker.kill().unwrap_or_else(|error| panic!("{error}"));
     let started = Instant::now();
     let error = loop {
         if let Err(error) = reader.read(request, &mut |_| ()) {
             break error.to_string();
         }
+        assert!(!reader.is_silent(0), "nobody can know what the broker holds");
         assert!(started.elapsed() < TOLD_WITHIN, "nobody was told that the broker is gone");
     };
     assert!(started.elapsed() > Duration::from_secs(15), "gave up after {:?}: {error}", started.elapsed());
