@@ -37,6 +37,8 @@ pub(crate) struct Run {
     pub(crate) workers: usize,
     /// 1: no supervisor, this process is the job.
     pub(crate) processes: usize,
+    /// This process is one of a job, by its number; the file lists all of them.
+    pub(crate) member: Option<(usize, PathBuf)>,
     /// Whether it throws away what is there.
     pub(crate) fresh: bool,
     /// What the pipeline's variables are.
@@ -53,6 +55,7 @@ impl Run {
             output: output.to_owned(),
             workers: 1,
             processes: 1,
+            member: None,
             fresh: false,
             environment: Vec::new(),
             failpoints: String::new(),
@@ -83,6 +86,9 @@ impl Run {
         }
         if self.processes > 1 {
             command.args(["--processes", &self.processes.to_string()]);
+        }
+        if let Some((process, hosts)) = &self.member {
+            command.args(["--process", &process.to_string(), "--hosts"]).arg(hosts);
         }
         Running { child: command.spawn().expect("the binary starts"), log }
     }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -186,6 +187,26 @@ impl Jobs {
         assert!(aborted || status.success() && !must, "{point}={action}: {status}: {}", running.log());
     }
 
+    /// Runs it in two processes to the crash of the one that does not lead; the other one has to end then.
+    fn crash_follower(&self, run: &Run, point: &str, action: &str) {
+        let hosts = run.pipeline.with_extension("hosts");
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let lines = ports.map(|port| format!("{}\n", port.local_addr().expect("its address")));
+        fs::write(&hosts, lines.concat()).expect("the list of processes");
+        let start = |process: usize, failpoints: String| {
+            Run { workers: 2, member: Some((process, hosts.clone())), failpoints, ..run.clone() }.start()
+        };
+        let (mut leader, mut follower) = (start(0, String::new()), start(1, format!("{point}={action}")));
+        let status = follower.end();
+        assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "{point}: {status}: {}", follower.log());
+        let status = leader.end();
+        let said = leader.log();
+        assert!(
+            !status.success() && said.contains("process 1 (") && said.contains("is gone"),
+            "{point}: {said}"
+        );
+    }
+
     /// Runs it to its end, and compares.
     fn end(&self, run: &Run, processes: usize, what: &str, undisturbed: &Outcome) {
         let said = Run { processes, ..run.clone() }.to_the_end();
@@ -231,6 +252,22 @@ fn a_crash_at_any_failpoint_changes_no_row() {
     thread::scope(|scope| {
         [(); 2].map(|()| scope.spawn(work)).map(|thread| thread.join().expect("all points"))
     });
+}
+
+#[test]
+fn a_crash_of_a_process_that_does_not_lead_changes_no_row() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_archive(folder.path());
+    let jobs = Jobs { folder: folder.path().to_owned() };
+    let run = jobs.run("undisturbed", ONE);
+    run.to_the_end();
+    let undisturbed = outcome(&run);
+    for point in ["checkpoint::before_state", "checkpoint::between_state_files", "checkpoint::prepared"] {
+        let run = jobs.run(&format!("follower-{}", point.replace("::", "-")), MANY);
+        jobs.crash_follower(&run, point, "return");
+        jobs.crash_follower(&run, point, "1*off->return");
+        jobs.end(&run, 2, point, &undisturbed);
+    }
 }
 
 /// The names in `failpoint!("…")` of all sources in a folder.
