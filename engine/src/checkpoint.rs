@@ -42,7 +42,7 @@ pub use counters::{CheckpointCounters, Publications};
 pub use cuts::{CutTracker, Cuts, Part, Participant, StatePart};
 pub use log::{Claim, History, Log};
 pub use manifest::{
-    Manifest, SourceCounts, SourcePosition, SplitPosition, StagedFile, StagedSink, StateFile,
+    Manifest, SourceCounts, SourcePosition, SplitFloor, SplitPosition, StagedFile, StagedSink, StateFile,
 };
 pub use store::Store;
 

@@ -365,6 +365,7 @@ impl SourceState {
             split.next = record.offset + 1;
             split.read += 1;
             split.silent = Duration::ZERO;
+            split.reach(record.offset);
             let watermark = split.watermark(config.event_time.lateness_us);
             match accept(&config.event_time, watermark, decoder, &record) {
                 Verdict::Accepted(time) => {

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! ```text
-//!   thalweg run │ checkpoints │ reinject │ validate │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
+//!   thalweg run │ backtest │ checkpoints │ reinject │ archive │ validate │ test │ preview │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
 //! ```
 //!
 //! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
@@ -13,17 +13,22 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use logging::LogFormat;
 
+mod archive;
+mod backtest;
 mod checkpoints;
 mod demo;
 mod explain;
 mod generate;
 mod load;
 mod logging;
+mod preview;
 mod progress;
 mod reinject;
 mod run;
 mod supervise;
 mod table;
+mod terminal;
+mod test;
 mod validate;
 
 /// Stream processing for the telemetry of AI platforms.
@@ -49,15 +54,25 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Backtest(backtest::BacktestArgs),
     Checkpoints(checkpoints::CheckpointsArgs),
     Reinject(reinject::ReinjectArgs),
+    Archive(archive::ArchiveArgs),
     Validate(validate::ValidateArgs),
+    Test(test::TestArgs),
+    Preview(preview::PreviewArgs),
     Explain(explain::ExplainArgs),
     Sql(thalweg_query::SqlArgs),
     Generate(generate::GenerateArgs),
     /// Print the JSON Schema of pipelines, from which editors complete.
-    #[command(after_help = "Example:\n  thalweg schema > pipeline.schema.json")]
-    Schema,
+    #[command(
+        after_help = "Examples:\n  thalweg schema > pipeline.schema.json\n  thalweg schema --tests > pipeline_test.schema.json"
+    )]
+    Schema {
+        /// That of test files (`thalweg test`).
+        #[arg(long)]
+        tests: bool,
+    },
     /// List the pipelines that ship with Thalweg, or print one.
     #[command(after_help = "Examples:\n  thalweg catalogue\n  thalweg catalogue provider_health > mine.yaml")]
     Catalogue {
@@ -90,14 +105,20 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Backtest(args) => backtest::backtest(&args),
         Command::Checkpoints(args) => checkpoints::checkpoints(&args),
         Command::Reinject(args) => reinject::reinject(&args),
+        Command::Archive(args) => archive::archive(&args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Preview(args) => preview::preview(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Sql(args) => Ok(thalweg_query::run(args)?),
         Command::Generate(args) => generate::generate(&args),
-        Command::Schema => {
-            let schema = serde_json::to_string_pretty(&crate::spec::json_schema())?;
+        Command::Schema { tests } => {
+            let schema =
+                if tests { crate::spec::test_file::test_json_schema() } else { crate::spec::json_schema() };
+            let schema = serde_json::to_string_pretty(&schema)?;
             writeln!(std::io::stdout(), "{schema}")?;
             Ok(ExitCode::SUCCESS)
         }

@@ -42,7 +42,7 @@
 //! - *Where do I add an aggregate?* `operators/src/aggregate.rs` says how, in its first lines.
 //! - *What may this file touch?* What stands to the left of its layer. `schemas` does no I/O; `engine` knows no operator;
 //!   `operators` knows neither YAML nor SQL.
-//! - *How is this tested?* `pipelines/tests/cases`: input and expected rows as data, run with one worker and with three, in ticks of
+//! - *How is this tested?* `pipelines/tests/cases`: pipeline tests like those of users, run with one worker and with three, in ticks of
 //!   one row, with partitions dealt otherwise, broken off and gone on; the same rows every time.
 //! - *What happens after a crash?* `run/recovery.rs`: the next run goes on from the newest checkpoint; how those are made stands in
 //!   `engine/src/checkpoint.rs`.
@@ -53,11 +53,15 @@
 //! commutative monoid. So neither ticks nor workers nor the pace of reading can change a row. No operator reads the wall clock, and
 //! expressions that would are refused.
 
+pub mod archive;
+pub mod backtest;
 pub mod catalogue;
 pub mod cli;
 mod lower;
 pub mod metrics;
 pub mod plan;
+pub mod preview;
 pub mod reinject;
 pub mod run;
 pub mod spec;
+pub mod testing;

@@ -36,6 +36,7 @@ use crate::run::{JobContext, Since};
 use columns::Arrangement;
 
 mod columns;
+mod period;
 pub(crate) mod sinks;
 pub(crate) mod sources;
 
@@ -56,7 +57,7 @@ pub(crate) fn build(job: &JobContext, worker: &mut Worker) {
     let gate = Gate::new();
     let mut readers = Vec::new();
     for source in &job.sources {
-        readers.push(source.reader(worker.index(), worker.peers()).unwrap_or_else(|error| {
+        readers.push(source.reader(worker.index(), worker.peers(), &job.control).unwrap_or_else(|error| {
             job.control.fail(error);
             Box::new(sources::Nothing)
         }));
@@ -121,15 +122,19 @@ impl<'scope> Dataflow<'_, 'scope> {
             let arranged = Arrangement::new(plan, &planned.input, &built.schema);
             let rows = built.rows.clone();
             let with_folders = sinks::add_window_date(planned);
+            let shown = period::of_results(job.period);
             // A record's timestamp is the row's event time.
             let keeps_hidden = matches!(planned.kind, SinkKind::Kafka { .. });
             let rows = map_batches(
                 rows,
                 &format!("{}: columns", planned.name),
                 self.control.clone(),
-                move |batch| match keeps_hidden {
-                    true => arranged.arrange(&batch).map(Some),
-                    false => with_folders(arranged.visible(&batch)?).map(Some),
+                move |batch| {
+                    let Some(batch) = shown(batch)? else { return Ok(None) };
+                    match keeps_hidden {
+                        true => arranged.arrange(&batch).map(Some),
+                        false => with_folders(arranged.visible(&batch)?).map(Some),
+                    }
                 },
             );
             let counters = &self.job.sinks[number];
@@ -140,7 +145,10 @@ impl<'scope> Dataflow<'_, 'scope> {
             [(sinks::LATE, late, &self.job.late), (sinks::REJECTED, rejected, &self.job.rejected)]
         {
             let out = sinks::standing(self.job, name, self.scope.index(), counters);
-            sink(self.scope.concatenate(streams), name, counters.timed(out), self.sink_job());
+            let shown = period::of_records(job.period);
+            let streams = self.scope.concatenate(streams);
+            let rows = map_batches(streams, &format!("{name}: period"), self.control.clone(), shown);
+            sink(rows, name, counters.timed(out), self.sink_job());
         }
         self.job.cuts.built();
     }

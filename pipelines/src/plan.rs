@@ -94,7 +94,7 @@ pub fn check(spec: &Spec) -> Result<Plan, Vec<Problem>> {
 /// # Errors
 /// Everything that is wrong, in the order of the file; never empty.
 pub fn load(text: &str, origin: &Path, env: Environment<'_>) -> Result<Plan, Vec<Problem>> {
-    let (spec, mut problems) = spec::read(text, origin, env);
+    let (spec, mut problems) = spec::read(text, origin, env, &[]);
     let plan = match &spec {
         Some(spec) => check(spec),
         None => Err(Vec::new()),

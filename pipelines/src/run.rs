@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thalweg_engine::checkpoint::{
-    CheckpointCounters, CheckpointError, Coordinator, CoordinatorConfig, Cuts, Leader, Manifest, Store, state,
+    CheckpointCounters, CheckpointError, Coordinator, CoordinatorConfig, Cuts, Leader, Manifest,
+    SplitPosition, Store, state,
 };
 use thalweg_engine::cluster::links::Links;
 use thalweg_engine::cluster::{self, Cluster, ClusterError, Mesh};
@@ -36,6 +37,7 @@ pub(crate) mod holdup;
 mod memory;
 pub(crate) mod process;
 mod recovery;
+mod seed;
 mod starting;
 mod status;
 mod summary;
@@ -44,6 +46,7 @@ pub use changes::PlanChange;
 pub(crate) use changes::Since;
 pub(crate) use memory::MemoryShares;
 pub use recovery::{CHECKPOINTS, GoOn, open_store};
+pub use seed::seed;
 pub use status::{JobState, Status, StepStatus};
 pub use summary::{SinkSummary, SourceSummary, Summary};
 pub use thalweg_engine::checkpoint::SourceCounts;
@@ -59,8 +62,27 @@ pub struct RunOptions {
     pub go_on: GoOn,
     /// A folder of archives by topic, to read instead of Kafka.
     pub archives: Option<PathBuf>,
+    /// The piece of the past that a backtest is about; it takes the place of where sources begin and end.
+    pub period: Option<Period>,
+    /// How far the splits of a job were that is replayed: they are read up to there, and rows behind the floors that they have had are
+    /// late again.
+    pub replays: Vec<SplitPosition>,
     /// How much goes into a tick.
     pub limits: TickLimits,
+}
+
+/// A piece of the past, microseconds since the epoch. Records are chosen by their timestamps, results by their event time: a window's
+/// is its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Period {
+    /// In each split, reading begins with the first record that is not before this; `None`: with the first.
+    pub read_from_us: Option<i64>,
+    /// It ends before the first record that is not before this; `None`: where the split ends now.
+    pub read_to_us: Option<i64>,
+    /// Results before this are not written. What is read before serves to fill windows.
+    pub from_us: Option<i64>,
+    /// Nor are those that end after this.
+    pub to_us: Option<i64>,
 }
 
 impl RunOptions {
@@ -71,6 +93,8 @@ impl RunOptions {
             output: output.into(),
             go_on: GoOn::Newest,
             archives: None,
+            period: None,
+            replays: Vec::new(),
             limits: TickLimits::default(),
         }
     }
@@ -156,14 +180,6 @@ pub enum RunError {
         /// Workers over all processes.
         workers: usize,
     },
-    /// A bounded piece of a topic is asked for, of which archives know nothing yet.
-    #[error(
-        "source {source_name} begins or ends at a timestamp or offset, but an archive is read as a whole; leave out start and end, or archive just that piece"
-    )]
-    ArchiveBounds {
-        /// The source.
-        source_name: String,
-    },
     /// What came after the checkpoint to go back to can't be taken back.
     #[error(
         "can't go back to checkpoint {checkpoint}: sink {sink} has sent rows to its topic up to checkpoint {sent}, and they can't be taken back; go on from the newest checkpoint, or start over with --fresh into another topic"
@@ -208,6 +224,7 @@ pub(crate) struct JobContext {
     pub(crate) plan: Plan,
     pub(crate) sources: Vec<LoweredSource>,
     pub(crate) output: PathBuf,
+    pub(crate) period: Option<Period>,
     pub(crate) control: Control,
     pub(crate) cuts: Cuts,
     pub(crate) generation: u64,
@@ -236,11 +253,6 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
     if !(1..=256).contains(&workers) {
         return Err(RunError::Workers { workers });
     }
-    for source in plan.sources.iter().filter(|_| options.archives.is_some()) {
-        if source.connector.is_bounded_by_place() {
-            return Err(RunError::ArchiveBounds { source_name: source.name.clone() });
-        }
-    }
     for sink in plan.sinks.iter().filter(|_| options.archives.is_some()) {
         if let SinkKind::Kafka { topic, .. } = &sink.kind {
             return Err(RunError::LiveTopic { sink: sink.name.clone(), topic: topic.clone() });
@@ -259,6 +271,7 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
         plan: plan.clone(),
         sources: recovered.sources,
         output: options.output.clone(),
+        period: options.period,
         control: control.clone(),
         cuts,
         generation: recovered.generation,

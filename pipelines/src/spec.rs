@@ -18,6 +18,7 @@ pub use self::checkpoint::CheckpointSpec;
 pub use self::entries::{Columns, Entries, Expression};
 pub use self::environment::Environment;
 pub use self::json_schema::json_schema;
+pub use self::overrides::Override;
 pub use self::position::{SourceText, Span, Spanned};
 pub use self::problem::{Problem, in_file_order};
 pub use self::schema::SchemaSpec;
@@ -32,6 +33,7 @@ mod checkpoint;
 mod entries;
 mod environment;
 mod json_schema;
+mod overrides;
 mod position;
 mod problem;
 mod reader;
@@ -40,6 +42,7 @@ mod sink;
 mod source;
 mod step;
 pub(crate) mod suggest;
+pub mod test_file;
 mod units;
 mod yaml;
 
@@ -82,13 +85,25 @@ const FIELDS: [&str; 8] =
 /// `origin` is the file as problems name it, and where relative paths of schemas start. The spec is there even when parts
 /// of it are wrong (those are marked incomplete), so that a plan can go on and find the rest; only a text that is not a
 /// YAML mapping gives none.
-pub fn read(text: &str, origin: &Path, env: Environment<'_>) -> (Option<Spec>, Vec<Problem>) {
+///
+/// Values of `overrides` stand in the place of those in the text.
+pub fn read(
+    text: &str,
+    origin: &Path,
+    env: Environment<'_>,
+    overrides: &[Override],
+) -> (Option<Spec>, Vec<Problem>) {
     let source = SourceText::new(origin, text);
     let mut root = match yaml::parse(&source) {
         Ok(root) => root,
         Err(problem) => return (None, vec![*problem]),
     };
     let mut problems = Vec::new();
+    for each in overrides {
+        if let Err(problem) = overrides::apply(&mut root, each, &source) {
+            problems.push(*problem);
+        }
+    }
     yaml::fill_in(&mut root, "", env, &source, &mut problems);
     let mut reader = reader::Reader::new(source.clone(), problems);
     let spec = read_root(&mut reader, &root, source);

@@ -105,6 +105,18 @@ pub struct SplitPosition {
     pub idle: bool,
     /// Whether its end is reached.
     pub ended: bool,
+    /// Each floor that it has had, in order; of very many the last: with them a replay finds the same rows late.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floors: Vec<SplitFloor>,
+}
+
+/// From which offset of a split on rows below a time are late, because the job had gone on without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitFloor {
+    /// The first offset.
+    pub offset: i64,
+    /// The time, microseconds since the epoch.
+    pub time: EventTime,
 }
 
 /// A file of state.

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::error::KafkaError;
 
@@ -53,6 +54,39 @@ pub fn delete_topic(brokers: &str, name: &str) -> Result<(), KafkaError> {
     first(deleted).map_err(|(_, detail)| failed(detail, "check the brokers and the name"))?;
     await_topic(&admin, name, |found| found.is_none())
         .map_err(|detail| failed(detail, "check that the brokers are well"))
+}
+
+/// Gives a topic more partitions, `partitions` in all, and waits until they can be written and read. Blocks.
+///
+/// # Errors
+/// [`KafkaError::Topic`]: it doesn't exist or has as many already, the brokers don't answer within 30 s.
+pub fn grow_topic(brokers: &str, name: &str, partitions: usize) -> Result<(), KafkaError> {
+    let failed =
+        |detail: String, hint| KafkaError::Topic { action: "grow", topic: name.to_owned(), detail, hint };
+    let admin = admin(brokers).map_err(|error| failed(error.to_string(), "check the brokers"))?;
+    let made = block_on(admin.create_partitions([&NewPartitions::new(name, partitions)], &options()));
+    first(made).map_err(|(_, detail)| failed(detail, "check the brokers, the name and the number"))?;
+    await_topic(&admin, name, |found| found == Some((partitions, partitions)))
+        .map_err(|detail| failed(detail, "check that the brokers are well"))
+}
+
+/// Deletes the records of a partition before an offset, as its retention would. Blocks.
+///
+/// # Errors
+/// [`KafkaError::Topic`]: it doesn't exist or has no such offset, the brokers don't answer within 30 s.
+pub fn delete_records(brokers: &str, name: &str, partition: i32, before: i64) -> Result<(), KafkaError> {
+    let failed = |detail: String, hint| KafkaError::Topic {
+        action: "delete records of",
+        topic: name.to_owned(),
+        detail,
+        hint,
+    };
+    let wrong = |error: ClientError| failed(error.to_string(), "check the brokers, the name and the offset");
+    let admin = admin(brokers).map_err(wrong)?;
+    let mut offsets = TopicPartitionList::with_capacity(1);
+    offsets.add_partition_offset(name, partition, Offset::Offset(before)).map_err(wrong)?;
+    let deleted = block_on(admin.delete_records(&offsets, &options())).map_err(wrong)?;
+    deleted.elements().iter().try_for_each(|element| element.error()).map_err(wrong)
 }
 
 fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>, ClientError> {

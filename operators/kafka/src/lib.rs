@@ -22,7 +22,7 @@
 //! | `sink.rs` | the sink: staged rows → records, in one transaction a checkpoint |
 //! | `transaction.rs` | transactions that carry how far one is |
 //! | `partitioner.rs` | key → partition, as Java's producer has it |
-//! | `writer.rs`, `admin.rs` | producing; making and deleting topics |
+//! | `writer.rs`, `admin.rs` | producing; making, growing and deleting topics |
 //! | `broker.rs` | an Apache Kafka broker for tests and benchmarks |
 
 mod admin;
@@ -40,7 +40,7 @@ mod sink;
 mod transaction;
 mod writer;
 
-pub use admin::{create_topic, delete_topic};
+pub use admin::{create_topic, delete_records, delete_topic, grow_topic};
 pub use config::{KafkaConfig, Position, refused_property};
 pub use ends::EndOffsets;
 pub use error::KafkaError;

@@ -20,7 +20,9 @@
 //! | `headers` | List<Struct<key Utf8, value Binary>>, nulls | a map; may be missing |
 
 mod columns;
+mod hash;
 mod inspect;
+mod range;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -29,11 +31,12 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::hash::{ROWS_HASH, RowsHash};
 use self::inspect::ArchiveFile;
-pub use self::inspect::is_sound;
+pub use self::inspect::{is_sound, list};
 pub use self::reader::ArchiveReader;
 pub use self::writer::{
-    ArchiveCompression, ArchiveOptions, ArchiveSummary, ArchiveWriteError, ArchiveWriter,
+    ArchiveCompression, ArchiveOptions, ArchiveSummary, ArchiveWriteError, ArchiveWriter, is_left_over,
 };
 use super::reader::{SourceError, SplitInfo};
 
@@ -64,6 +67,32 @@ struct Part {
     mixed: bool,
 }
 
+/// What a file holds of a partition, as far as its footer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileContent {
+    /// The file.
+    pub path: PathBuf,
+    /// The partition.
+    pub partition: i32,
+    /// The offset of its first record there.
+    pub first_offset: i64,
+    /// And that of its last.
+    pub last_offset: i64,
+    /// Records.
+    pub rows: u64,
+    /// Row groups with records of the partition.
+    pub row_groups: usize,
+    /// The file's size in bytes, whatever else is in it.
+    pub file_bytes: u64,
+    /// Whether it holds other partitions too.
+    pub mixed: bool,
+    /// The earliest and latest timestamp in it (of all partitions), microseconds since the epoch; `None` where no record has one, or
+    /// the footer doesn't say.
+    pub timestamps_us: Option<(i64, i64)>,
+    /// What its rows' hash has to be; `None` of files that were not written here.
+    pub rows_hash: Option<String>,
+}
+
 /// What an archive holds: its files' footers have been read, its rows not.
 #[derive(Debug, Clone)]
 pub struct ArchivePlan {
@@ -79,7 +108,7 @@ impl ArchiveConfig {
     ///
     /// # Errors
     /// [`SourceError::Io`] where a file can't be read or is damaged, [`SourceError::NotAnArchive`] where there are none, a
-    /// column is missing or of a type that can't be meant, or a file's name contradicts its rows.
+    /// column is missing or of a type that can't be meant, a file's name contradicts its rows, or two files hold the same offsets.
     pub fn resolve(&self) -> Result<ArchivePlan, SourceError> {
         let paths = inspect::list(&self.path)?;
         if paths.is_empty() {
@@ -97,6 +126,7 @@ impl ArchiveConfig {
             }));
         }
         parts.sort_by_key(|(partition, part)| (*partition, part.first_offset, part.file));
+        refuse_overlaps(&files, &parts)?;
 
         let topic: Arc<str> = self.topic_name().into();
         let mut plan = ArchivePlan {
@@ -138,29 +168,6 @@ impl ArchiveConfig {
 }
 
 impl ArchivePlan {
-    /// Lets reading begin at an offset of each partition, where `offset_of` names one, instead of at the first.
-    pub fn start_at(&mut self, offset_of: impl Fn(i32) -> Option<i64>) {
-        for (split, parts) in self.splits.iter_mut().zip(&mut self.parts) {
-            let Some(start) = offset_of(split.partition) else { continue };
-            split.start = start;
-            // A file whose successor begins at or before the start holds nothing that is wanted.
-            let unwanted = parts.windows(2).take_while(|pair| pair[1].first_offset <= start).count();
-            parts.drain(..unwanted);
-            for part in parts.iter_mut() {
-                let file = &self.files[part.file];
-                let before = |group: &usize| file.last_offset(*group).is_some_and(|last| last < start);
-                let skipped: u64 =
-                    part.groups.iter().filter(|group| before(group)).map(|g| file.rows(*g)).sum();
-                // Of a file of several partitions nobody knows how many rows of a group are whose.
-                if !part.mixed {
-                    part.groups.retain(|group| !before(group));
-                    part.rows -= skipped.min(part.rows);
-                }
-            }
-            split.records_ahead = Some(parts.iter().map(|part| part.rows).sum());
-        }
-    }
-
     /// All splits, one a partition, ascending; of all workers.
     pub fn splits(&self) -> &[SplitInfo] {
         &self.splits
@@ -172,6 +179,34 @@ impl ArchivePlan {
             let last = parts.iter().map(|part| part.last_offset).max();
             (split.partition, last.map_or(split.start, |last| last.saturating_add(1)))
         })
+    }
+
+    /// What each file holds, by partition and offset; a file of several partitions comes once for each.
+    ///
+    /// # Errors
+    /// [`SourceError::Io`] where a file is not there any more.
+    pub fn contents(&self) -> Result<Vec<FileContent>, SourceError> {
+        let mut found = Vec::new();
+        for (split, parts) in self.splits.iter().zip(&self.parts) {
+            for part in parts {
+                let file = &self.files[part.file];
+                let metadata =
+                    std::fs::metadata(&file.path).map_err(|error| unreadable(&file.path, error))?;
+                found.push(FileContent {
+                    path: file.path.clone(),
+                    partition: split.partition,
+                    first_offset: part.first_offset,
+                    last_offset: part.last_offset,
+                    rows: part.rows,
+                    row_groups: part.groups.len(),
+                    file_bytes: metadata.len(),
+                    mixed: part.mixed,
+                    timestamps_us: file.timestamps_us(&part.groups),
+                    rows_hash: file.rows_hash().map(str::to_owned),
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// Rows in all splits.
@@ -197,6 +232,28 @@ impl ArchivePlan {
         let parts = splits.iter().map(|split| self.parts[split.number as usize].clone()).collect();
         Ok(ArchiveReader::new(self.files.clone(), splits, parts, self.headers))
     }
+}
+
+/// Two files with the same offsets of a partition: rows would come twice, or, where reading begins behind, not at all.
+fn refuse_overlaps(files: &[ArchiveFile], parts: &[(i32, Part)]) -> Result<(), SourceError> {
+    let mut before: Option<&(i32, Part)> = None;
+    for next in parts.iter().filter(|(_, part)| part.rows > 0) {
+        if let Some((partition, part)) = before
+            && *partition == next.0
+            && next.1.first_offset <= part.last_offset
+        {
+            let detail = format!(
+                "its offsets of partition {partition} begin at {}, and {} holds those up to {}: two files hold the same; take one of \
+                 them out of the folder",
+                next.1.first_offset,
+                files[part.file].path.display(),
+                part.last_offset
+            );
+            return Err(not_an_archive(&files[next.1.file].path, detail));
+        }
+        before = Some(next);
+    }
+    Ok(())
 }
 
 fn not_an_archive(path: &Path, detail: impl Into<String>) -> SourceError {

@@ -73,11 +73,7 @@ impl SourceState {
             let name = &self.reader.splits()[index];
             let (topic, partition) = (name.topic.to_string(), name.partition);
             if split.idle && self.reader.at_hand(index) {
-                split.idle = false;
-                split.silent = Duration::ZERO;
-                if watermark != BEGINNING {
-                    split.floor = split.floor.max(Some(watermark));
-                }
+                split.come_back(watermark);
                 self.report_due = true;
                 counters.split(split.number).note(split, lateness_us);
                 tracing::info!(topic, partition, "a split has come back from idleness");

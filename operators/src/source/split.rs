@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use thalweg_engine::checkpoint::SplitPosition;
+use thalweg_engine::checkpoint::{SplitFloor, SplitPosition};
 use thalweg_engine::watermark::{BEGINNING, END, EventTime};
 
 use super::SplitInfo;
+
+/// How many floors of a split are remembered. One that comes and goes all the time would fill the checkpoints with them.
+const FLOORS_MAX: usize = 10_000;
 
 /// How far a split is.
 pub(super) struct SplitState {
@@ -25,15 +28,20 @@ pub(super) struct SplitState {
     pub(super) unbounded: bool,
     /// How long it was looked at since its last record, and nothing was there.
     pub(super) silent: Duration,
+    floors: Vec<SplitFloor>,
+    /// The first of them that no record has reached.
+    next_floor: usize,
 }
 
 impl SplitState {
     /// Where a checkpoint left the split, or at its start.
     pub(super) fn new(info: &SplitInfo, positions: &[SplitPosition]) -> Self {
         let position = positions.iter().find(|at| at.topic == *info.topic && at.partition == info.partition);
+        let next = position.map_or(info.start, |at| at.next);
+        let floors = position.map(|at| at.floors.clone()).unwrap_or_default();
         SplitState {
             number: info.number,
-            next: position.map_or(info.start, |at| at.next),
+            next,
             read: 0,
             highest: position.and_then(|at| at.highest),
             floor: position.and_then(|at| at.floor),
@@ -41,7 +49,34 @@ impl SplitState {
             ended: position.is_some_and(|at| at.ended),
             unbounded: info.records_ahead.is_none(),
             silent: Duration::ZERO,
+            next_floor: floors.partition_point(|floor| floor.offset < next),
+            floors,
         }
+    }
+
+    /// Called with each record before it is judged: a replay comes to the floors of the job that it replays.
+    pub(super) fn reach(&mut self, offset: i64) {
+        while let Some(floor) = self.floors.get(self.next_floor)
+            && offset >= floor.offset
+        {
+            self.floor = self.floor.max(Some(floor.time));
+            self.next_floor += 1;
+        }
+    }
+
+    /// It comes back from idleness into a job whose watermark is `watermark`.
+    pub(super) fn come_back(&mut self, watermark: EventTime) {
+        self.idle = false;
+        self.silent = Duration::ZERO;
+        if watermark == BEGINNING {
+            return;
+        }
+        self.floor = self.floor.max(Some(watermark));
+        if self.floors.len() == FLOORS_MAX {
+            self.floors.remove(0);
+        }
+        self.floors.push(SplitFloor { offset: self.next, time: watermark });
+        self.next_floor = self.floors.len();
     }
 
     /// Whether records are taken from it.
@@ -70,6 +105,7 @@ impl SplitState {
             floor: self.floor,
             idle: self.idle,
             ended: self.ended,
+            floors: self.floors.clone(),
         }
     }
 }

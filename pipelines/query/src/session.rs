@@ -170,6 +170,17 @@ impl Session {
         Ok(Session { folder: folder.to_owned(), context, interrupt: Interrupt::default() })
     }
 
+    /// Lets queries name the tables of another folder too: `name.public.table`.
+    ///
+    /// # Errors
+    /// There is no such folder, or it can't be read.
+    pub fn beside(&mut self, name: &str, folder: &Path) -> Result<(), QueryError> {
+        discover(folder)?;
+        let catalog = OutputCatalog::new(folder.to_owned(), self.context.state());
+        self.context.register_catalog(name, Arc::new(catalog));
+        Ok(())
+    }
+
     /// The folder it was opened on.
     pub fn folder(&self) -> &Path {
         &self.folder

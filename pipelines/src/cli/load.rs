@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::logging;
 use crate::catalogue;
 use crate::plan::{self, Plan};
-use crate::spec::{self, Problem, in_file_order};
+use crate::spec::{self, Override, Problem, in_file_order};
 
 /// A plan, or everything that is wrong with its spec.
 pub(super) struct Loaded {
@@ -20,8 +20,13 @@ pub(super) struct Loaded {
 
 /// Reads and checks a pipeline.
 pub(super) fn load(pipeline: &Path) -> Result<Loaded> {
+    load_with(pipeline, &[])
+}
+
+/// Reads and checks a pipeline, some of whose values are given beside it.
+pub(super) fn load_with(pipeline: &Path, overrides: &[Override]) -> Result<Loaded> {
     let (text, origin) = text_of(pipeline)?;
-    let (spec, mut problems) = spec::read(&text, &origin, &|name| std::env::var(name).ok());
+    let (spec, mut problems) = spec::read(&text, &origin, &|name| std::env::var(name).ok(), overrides);
     let mut loaded = Loaded { plan: None, problems: Vec::new(), warnings: Vec::new() };
     if let Some(spec) = spec {
         match plan::check(&spec) {
@@ -69,7 +74,8 @@ pub(super) fn report(loaded: &Loaded) -> Result<()> {
     Ok(())
 }
 
-fn text_of(pipeline: &Path) -> Result<(String, PathBuf)> {
+/// The text of a file or of a pipeline of the catalogue, and what problems call it.
+pub(super) fn text_of(pipeline: &Path) -> Result<(String, PathBuf)> {
     if !pipeline.exists() {
         let name = pipeline.to_string_lossy();
         if let Some(entry) = catalogue::find(&name) {

@@ -1,27 +1,25 @@
 //! `thalweg reinject`: refused rows, mended, back into a topic or an archive.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use thalweg_engine::control::Control;
 
+use super::table;
+use super::terminal::{EXIT_INTERRUPTED, bar, stop_on_signal};
 use super::validate::Format;
-use super::{logging, table};
 use crate::reinject::{self, Counts, Refused, ReinjectOptions, ReinjectSummary, Sample, Target};
 
 /// Records that a dry run shows.
 const SAMPLES: usize = 10;
 /// How wide their table is where there is no terminal, characters.
 const WIDTH: u16 = 120;
-/// What a shell expects of a program that Ctrl-C has stopped: 128 + SIGINT.
-const EXIT_INTERRUPTED: u8 = 130;
 
 /// Send rows that a job has refused back into a topic or an archive, mended where they need it, and once.
 ///
@@ -94,8 +92,8 @@ pub(super) struct ReinjectArgs {
 pub(super) fn reinject(args: &ReinjectArgs) -> Result<ExitCode> {
     let options = options(args);
     let control = Control::new();
-    stop_on_signal(control.clone())?;
-    let bar = bar();
+    stop_on_signal(control.clone(), "stopping; what is left is sent by the next run")?;
+    let bar = bar("refused rows [{bar:32}] {percent} % {human_pos}/{human_len}, {per_sec}, {eta} left");
     let advance = |more: u64, all: u64| {
         bar.set_length(all);
         bar.inc(more);
@@ -143,28 +141,6 @@ fn options(args: &ReinjectArgs) -> ReinjectOptions {
         name: args.name.clone(),
         rows_at_once: args.rows_at_once,
     }
-}
-
-// The first signal ends it in good order, the second at once: a transaction that is left open is taken back by the next run.
-fn stop_on_signal(control: Control) -> Result<()> {
-    Ok(ctrlc::set_handler(move || {
-        if control.stop_asked() {
-            std::process::exit(i32::from(EXIT_INTERRUPTED));
-        }
-        logging::notice(format_args!("stopping; what is left is sent by the next run"));
-        control.stop();
-    })?)
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let template = "refused rows [{bar:32}] {percent} % {human_pos}/{human_len}, {per_sec}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }
 
 fn shown(samples: &[Sample]) -> Table {

@@ -66,6 +66,7 @@ pub(super) fn planned(
         SinkKind::Stdout => {
             Box::new(JsonLinesSink::new(&planned.name, Destination::Stdout, Arc::clone(counters)))
         }
+        SinkKind::Handed(handover) => Box::new(handover.clone()),
     }
 }
 
@@ -133,7 +134,7 @@ pub(crate) fn publishers(
                 config.check(CHECK_TIMEOUT)?;
                 Box::new(KafkaPublisher::new(config, folder, claim.generation))
             }
-            SinkKind::Stdout => Box::new(StdoutPublisher(sink.name.clone())),
+            SinkKind::Stdout | SinkKind::Handed(_) => Box::new(StdoutPublisher(sink.name.clone())),
         });
     }
     for name in [LATE, REJECTED] {
@@ -151,7 +152,7 @@ fn window_start(planned: &PlannedSink) -> Option<usize> {
                 PartitionColumn::Column(_) => None,
             })
         }
-        SinkKind::Kafka { .. } | SinkKind::Jsonl | SinkKind::Stdout => None,
+        SinkKind::Kafka { .. } | SinkKind::Jsonl | SinkKind::Stdout | SinkKind::Handed(_) => None,
     }
 }
 

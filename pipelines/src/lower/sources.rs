@@ -1,10 +1,12 @@
 //! Planned sources become readers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_engine::checkpoint::SplitPosition;
+use thalweg_engine::checkpoint::{SplitFloor, SplitPosition};
+use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickLimits;
 use thalweg_engine::watermark::EventTime;
 use thalweg_kafka::{EndOffsets, KafkaConfig, KafkaPlan, PlannedSplit, Position};
@@ -16,6 +18,7 @@ use thalweg_operators::source::{
 
 use crate::plan::{Connector, KafkaConnector, PlannedSource};
 use crate::run::{MemoryShares, RunOptions};
+use crate::testing::GivenRecords;
 
 /// How long brokers may take to say what they hold.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,6 +58,7 @@ pub(crate) struct LoweredSource {
 enum Connection {
     Kafka(KafkaPlan),
     Archives(Vec<ArchivePlan>),
+    Given(GivenRecords, Vec<SplitInfo>),
 }
 
 impl LoweredSource {
@@ -75,13 +79,23 @@ impl LoweredSource {
         let archive = |path: &Path| {
             let (source_name, path) = (planned.name.clone(), path.to_owned());
             let mut plan = ArchiveConfig { source_name, path, topic: None, headers }.resolve()?;
+            match (&planned.connector, options.period) {
+                (_, Some(period)) => plan.between(period.read_from_us, period.read_to_us)?,
+                (Connector::Kafka(kafka), None) => cut_as_topic(&mut plan, kafka)?,
+                (_, None) => {}
+            }
             if let Some(topic) = plan.splits().first().map(|split| Arc::clone(&split.topic)) {
+                let replayed = |partition| {
+                    options.replays.iter().find(|at| at.topic == *topic && at.partition == partition)
+                };
+                plan.end_at(|partition| replayed(partition).map(|at| at.next));
                 let of = |partition| from.iter().find(|at| at.topic == *topic && at.partition == partition);
                 plan.start_at(|partition| of(partition).map(|at| at.next));
             }
             Ok::<_, SourceError>(plan)
         };
         let connection = match (&planned.connector, options.archives.as_deref()) {
+            (Connector::Given(given), _) => Connection::Given(given.clone(), given.splits(from)),
             (Connector::Archive { path }, _) => Connection::Archives(vec![archive(path)?]),
             (Connector::Kafka(kafka), Some(folder)) => {
                 let plans = kafka.topics.iter().map(|topic| archive(&folder.join(topic)));
@@ -90,6 +104,17 @@ impl LoweredSource {
             (Connector::Kafka(kafka), None) => {
                 let mut config = kafka_config(&planned.name, kafka, headers);
                 config.prefetch_bytes_max = config.prefetch_bytes_max.min(memory.fetched_bytes);
+                if let Some(period) = options.period {
+                    config.start = period.read_from_us.map_or(Position::Earliest, Position::Timestamp);
+                    config.end = Some(period.read_to_us.map_or(Position::Latest, Position::Timestamp));
+                }
+                if !options.replays.is_empty() {
+                    let mut topics: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
+                    for at in &options.replays {
+                        topics.entry(at.topic.clone()).or_default().insert(at.partition, at.next);
+                    }
+                    config.end = Some(Position::Offsets(topics));
+                }
                 if !from.is_empty() {
                     // Only of partitions that the topic has got since is the start still a question.
                     config.start = Position::Earliest;
@@ -123,14 +148,24 @@ impl LoweredSource {
             limits,
         };
         let splits = connection.splits();
-        let positions = splits.iter().map(|split| position_of(split, from, floor)).collect();
+        let mut positions: Vec<_> =
+            splits.iter().map(|split| position_of(split, from, floor, &options.replays)).collect();
+        if let Connection::Given(given, _) = &connection {
+            given.raise(&mut positions);
+        }
         let counters = Arc::new(SourceCounters::new(&planned.name, splits));
         Ok(LoweredSource { config, counters, positions: Arc::new(positions), connection })
     }
 
     /// The reader of one worker's splits.
-    pub(crate) fn reader(&self, worker: usize, workers: usize) -> Result<Box<dyn SplitReader>, SourceError> {
+    pub(crate) fn reader(
+        &self,
+        worker: usize,
+        workers: usize,
+        control: &Control,
+    ) -> Result<Box<dyn SplitReader>, SourceError> {
         match &self.connection {
+            Connection::Given(given, splits) => Ok(Box::new(given.reader(splits, worker, workers, control))),
             Connection::Kafka(plan) => Ok(Box::new(plan.reader(worker, workers)?)),
             Connection::Archives(plans) => match plans.as_slice() {
                 [plan] => Ok(Box::new(plan.reader(worker, workers)?)),
@@ -145,21 +180,52 @@ impl LoweredSource {
     }
 }
 
-fn position_of(split: &SplitInfo, from: &[SplitPosition], floor: Floor) -> SplitPosition {
-    let found = from.iter().find(|at| at.topic == *split.topic && at.partition == split.partition);
-    found.cloned().unwrap_or_else(|| SplitPosition {
+// A recorded topic begins and ends where the topic would; as far as it goes, where that is at its earliest or latest.
+fn cut_as_topic(plan: &mut ArchivePlan, kafka: &KafkaConnector) -> Result<(), SourceError> {
+    use crate::plan::Position::{Earliest, Latest, Offsets, Timestamp};
+    let topic = plan.splits().first().map(|split| split.topic.to_string()).unwrap_or_default();
+    let time = |position: &crate::plan::Position| match position {
+        Timestamp(us) => Some(*us),
+        Earliest | Latest | Offsets(_) => None,
+    };
+    let offset = |position: &crate::plan::Position, partition: i32| match position {
+        Offsets(topics) => {
+            let found = topics.iter().find(|(name, _)| *name == topic);
+            found.and_then(|(_, offsets)| offsets.iter().find(|(at, _)| *at == partition)).map(|(_, at)| *at)
+        }
+        Earliest | Latest | Timestamp(_) => None,
+    };
+    plan.between(time(&kafka.start), kafka.end.as_ref().and_then(time))?;
+    plan.start_at(|partition| offset(&kafka.start, partition));
+    plan.end_at(|partition| kafka.end.as_ref().and_then(|end| offset(end, partition)));
+    Ok(())
+}
+
+fn position_of(
+    split: &SplitInfo,
+    from: &[SplitPosition],
+    floor: Floor,
+    replays: &[SplitPosition],
+) -> SplitPosition {
+    let is_it = |at: &&SplitPosition| at.topic == *split.topic && at.partition == split.partition;
+    let joins = match floor {
+        Floor::At(time) => Some(time),
+        Floor::None | Floor::AllKnown => None,
+    };
+    from.iter().find(is_it).cloned().unwrap_or_else(|| SplitPosition {
         topic: split.topic.to_string(),
         partition: split.partition,
         number: split.number,
         next: split.start,
         end: split.end,
         highest: None,
-        floor: match floor {
-            Floor::At(watermark) => Some(watermark),
-            Floor::None | Floor::AllKnown => None,
-        },
+        floor: joins,
         idle: false,
         ended: false,
+        floors: match replays.iter().find(is_it) {
+            Some(replayed) => replayed.floors.clone(),
+            None => joins.map(|time| SplitFloor { offset: split.start, time }).into_iter().collect(),
+        },
     })
 }
 
@@ -189,6 +255,7 @@ impl Connection {
         match self {
             Connection::Kafka(plan) => plan.splits().iter().map(PlannedSplit::info).collect(),
             Connection::Archives(plans) => chained::numbered(plans),
+            Connection::Given(_, splits) => splits.clone(),
         }
     }
 }
@@ -205,6 +272,7 @@ pub(crate) fn ends_now(planned: &PlannedSource) -> Option<Vec<(String, i32, i64)
             let ends = plan.ends().filter_map(|(at, end)| Some((topic(at)?.topic.to_string(), at, end)));
             return Some(ends.collect());
         }
+        Connector::Given(_) => return None,
     };
     let mut config = kafka_config(&planned.name, kafka, false);
     (config.start, config.end) = (Position::Latest, None);

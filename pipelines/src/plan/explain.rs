@@ -95,12 +95,13 @@ impl Plan {
                 }
                 SinkKind::Jsonl => "a file of JSON lines".to_owned(),
                 SinkKind::Stdout => "standard output".to_owned(),
+                SinkKind::Handed(_) => "whoever looks on".to_owned(),
             };
             let is_folder = |index: usize| match &planned.kind {
                 SinkKind::Parquet { partition_by, .. } | SinkKind::Delta { partition_by, .. } => {
                     partition_by.contains(&PartitionColumn::Column(index))
                 }
-                SinkKind::Kafka { .. } | SinkKind::Jsonl | SinkKind::Stdout => false,
+                SinkKind::Kafka { .. } | SinkKind::Jsonl | SinkKind::Stdout | SinkKind::Handed(_) => false,
             };
             let columns = planned.columns.fields().iter().enumerate();
             nodes.push(ExplainNode {
@@ -130,6 +131,7 @@ fn source(source: &PlannedSource) -> ExplainNode {
             format!("Kafka {}", kafka.topics.join(", "))
         }
         Connector::Archive { path } => format!("archive {}", path.display()),
+        Connector::Given(_) => "given records".to_owned(),
     };
     let format = match source.format {
         Format::Json => format!(

@@ -14,7 +14,9 @@ pub use thalweg_operators::source::MetadataColumn;
 use thalweg_schemas::{Format, Schema};
 
 use super::types::type_name;
+use crate::preview::Handover;
 use crate::spec::Problem;
+use crate::testing::GivenRecords;
 
 /// A checked pipeline. Sources and steps that no sink needs are left out.
 #[derive(Debug, Clone)]
@@ -99,17 +101,8 @@ pub enum Connector {
         /// The folder as written: a relative one starts at the working directory.
         path: PathBuf,
     },
-}
-
-impl Connector {
-    /// Whether it begins or ends at a timestamp or at offsets.
-    pub fn is_bounded_by_place(&self) -> bool {
-        let place = |position: &Position| matches!(position, Position::Timestamp(_) | Position::Offsets(_));
-        match self {
-            Connector::Kafka(kafka) => place(&kafka.start) || kafka.end.as_ref().is_some_and(place),
-            Connector::Archive { .. } => false,
-        }
-    }
+    /// Records that are given: those of a test.
+    Given(GivenRecords),
 }
 
 /// Topics of a Kafka cluster.
@@ -363,6 +356,8 @@ pub enum SinkKind {
     Jsonl,
     /// Standard output, as JSON objects, one a line.
     Stdout,
+    /// Whoever looks on: rows are handed over as they come, and kept nowhere.
+    Handed(Handover),
 }
 
 /// What makes a folder of a Parquet sink.

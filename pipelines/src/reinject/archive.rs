@@ -10,7 +10,7 @@
 //! publishes what is left. One reinjection at a time holds the archive, by a lock that goes with its process.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,7 @@ use thalweg_operators::source::archive::{ArchiveConfig, ArchiveOptions, ArchiveW
 
 use super::ledger::{self, FORMAT, Sent};
 use super::{Outgoing, Output, Ready, ReinjectError, unreadable, unwritable};
+use crate::archive::{books, is_held_by_commands};
 
 /// The folder of books and staged files in an archive. Readers of an archive leave out names that begin with a dot.
 const BOOKS: &str = ".reinjected";
@@ -71,6 +72,9 @@ impl ArchiveTarget {
         let books = folder.join(BOOKS);
         // Not before it is known to be an archive, or empty: it may be a folder of something else.
         let found = ends(folder)?;
+        if is_held_by_commands(folder) {
+            return Err(ReinjectError::Recorded { folder: folder.display().to_string() });
+        }
         fs::create_dir_all(&books).map_err(|error| unwritable(&books, error))?;
         let lock = lock(folder)?;
         let ledger = ledger::read(&books.join(LEDGER))?;
@@ -121,7 +125,7 @@ impl ArchiveTarget {
             }
             failpoint!("reinject::published_a_file");
         }
-        ledger::sync_folder(&self.folder).map_err(|error| unwritable(&self.folder, error))?;
+        books::sync_folder(&self.folder).map_err(|error| unwritable(&self.folder, error))?;
         self.ledger.to_publish.clear();
         self.write_ledger()
     }
@@ -142,7 +146,7 @@ impl ArchiveTarget {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
         names.sort();
-        ledger::sync_folder(&self.staged())?;
+        books::sync_folder(&self.staged())?;
         Ok(names)
     }
 }
@@ -211,11 +215,6 @@ fn ends(folder: &Path) -> Result<BTreeMap<i32, i64>, ReinjectError> {
 }
 
 fn lock(folder: &Path) -> Result<File, ReinjectError> {
-    let path = folder.join(BOOKS).join(LOCK);
-    let file = File::create(&path).map_err(|error| unwritable(&path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ReinjectError::Busy { folder: folder.display().to_string() }),
-        Err(TryLockError::Error(error)) => Err(unwritable(&path, error)),
-    }
+    let busy = || ReinjectError::Busy { folder: folder.display().to_string() };
+    books::lock(&folder.join(BOOKS).join(LOCK))?.ok_or_else(busy)
 }

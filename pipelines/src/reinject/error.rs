@@ -74,6 +74,14 @@ pub enum ReinjectError {
         /// The archive.
         folder: String,
     },
+    /// The archive's offsets are those of a topic or an import.
+    #[error(
+        "{folder} is a recorded or imported archive, and what is reinjected would take the offsets of what comes next; name another folder: a pipeline reads both as two sources"
+    )]
+    Recorded {
+        /// The archive.
+        folder: String,
+    },
     /// What says how far a reinjection is can't be understood.
     #[error("{path} can't be understood: {detail}; it says what was sent: without it all is sent again")]
     Ledger {

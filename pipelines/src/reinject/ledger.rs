@@ -1,16 +1,13 @@
-//! Books of what was sent: small files of JSON, replaced as a whole.
+//! Books of what was sent.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ReinjectError, unreadable, unwritable};
-
-/// The version of what these files hold.
-pub(super) const FORMAT: u32 = 1;
+use super::ReinjectError;
+pub(super) use crate::archive::books::FORMAT;
+use crate::archive::books::{self, BookError};
 
 /// Up to where refused rows were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,45 +33,27 @@ impl Sent {
 
 /// A file's content; `None`: there is no such file.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ReinjectError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(path, error)),
-    };
-    let damaged = |detail: String| ReinjectError::Ledger { path: path.display().to_string(), detail };
-    let json: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    match json["format"].as_u64() {
-        Some(format) if format == u64::from(FORMAT) => {
-            serde_json::from_value(json).map(Some).map_err(|error| damaged(error.to_string()))
-        }
-        Some(format) => {
-            Err(damaged(format!("it has format {format}, and this program knows format {FORMAT}")))
-        }
-        None => Err(damaged("it does not say its format".to_owned())),
-    }
+    Ok(books::read(path)?)
 }
 
 /// Writes a file so that a crash leaves the old one or the new one.
 pub(super) fn write(path: &Path, content: &impl Serialize) -> Result<(), ReinjectError> {
-    let fresh = path.with_extension("new");
-    let written = serde_json::to_vec_pretty(content).map_err(io::Error::from).and_then(|bytes| {
-        let mut file = File::create(&fresh)?;
-        file.write_all(&bytes)?;
-        file.sync_data()?;
-        fs::rename(&fresh, path)?;
-        path.parent().map_or(Ok(()), sync_folder)
-    });
-    written.map_err(|error| unwritable(path, error))
+    Ok(books::write(path, content)?)
 }
 
-/// Makes renames in a folder survive a loss of power.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+impl From<BookError> for ReinjectError {
+    fn from(error: BookError) -> Self {
+        match error {
+            BookError::Io { action, path, source } => ReinjectError::Io { action, path, source },
+            BookError::Damaged { path, detail } => ReinjectError::Ledger { path, detail },
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

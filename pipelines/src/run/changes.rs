@@ -56,6 +56,7 @@ fn describe_source(source: &PlannedSource) -> Value {
     let topics = match &source.connector {
         Connector::Kafka(kafka) => kafka.topics.join(", "),
         Connector::Archive { path } => format!("archive {}", path.display()),
+        Connector::Given(_) => "given records".to_owned(),
     };
     let fields: Vec<String> = source
         .schema
@@ -94,6 +95,7 @@ fn describe_sink(sink: &PlannedSink) -> String {
         SinkKind::Kafka { topic, .. } => format!("kafka topic {topic}"),
         SinkKind::Jsonl => "jsonl".to_owned(),
         SinkKind::Stdout => "stdout".to_owned(),
+        SinkKind::Handed(_) => "handed over".to_owned(),
     }
 }
 

@@ -338,12 +338,12 @@ fn throw_away(plan: &Plan, options: &RunOptions) -> Result<(), RunError> {
 }
 
 // Names what the job leaves in other systems, so it must differ from that of a job that was thrown away.
-fn new_job_name(plan: &Plan) -> String {
+pub(super) fn new_job_name(plan: &Plan) -> String {
     let seed = format!("{}-{}-{}", plan.name, now_ms(), who());
     format!("{}-{:08x}", plan.name, hash_key(seed.as_bytes()) as u32)
 }
 
-fn who() -> String {
+pub(super) fn who() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("process {} on {}", std::process::id(), host.trim())
 }

@@ -50,7 +50,7 @@ pub struct Instant {
 
 impl Duration {
     /// Parses a sum of numbers with units; the error is a message and a hint.
-    pub(super) fn parse(text: &str) -> Result<Duration, (String, String)> {
+    pub(crate) fn parse(text: &str) -> Result<Duration, (String, String)> {
         let hint =
             || "write a number with a unit (us, ms, s, m, h, d, w), such as 30s, 5m or 1h30m".to_owned();
         let wrong = || (format!("\"{text}\" is not a duration"), hint());
@@ -96,7 +96,7 @@ impl fmt::Display for Duration {
 
 impl Size {
     /// Parses a number with a unit; the error is a message and a hint.
-    pub(super) fn parse(text: &str) -> Result<Size, (String, String)> {
+    pub(crate) fn parse(text: &str) -> Result<Size, (String, String)> {
         let hint = || "write a number with a unit (B, KB, MB, GB, KiB, MiB, GiB), such as 128MiB".to_owned();
         let (number, unit) = leading(text.trim(), |c| c.is_ascii_digit());
         let number = number.parse::<u64>().ok();
@@ -121,7 +121,7 @@ impl fmt::Display for Size {
 
 impl Instant {
     /// Parses RFC 3339; finer than microseconds is cut off. The error is a message and a hint.
-    pub(super) fn parse(text: &str) -> Result<Instant, (String, String)> {
+    pub(crate) fn parse(text: &str) -> Result<Instant, (String, String)> {
         let parsed = chrono::DateTime::parse_from_rfc3339(text.trim());
         parsed.map(|at| Instant { us: at.timestamp_micros() }).map_err(|error| {
             let hint = "write it as in RFC 3339, with an offset: 2026-01-01T00:00:00Z".to_owned();

@@ -1,9 +1,11 @@
 //! A split of which nothing comes leaves the job's watermark at a checkpoint, and comes back at one.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use thalweg::plan::Plan;
+use serde_json::Value as Json;
 use thalweg::run::{RunOptions, prepare};
 use thalweg_engine::control::Control;
 use thalweg_kafka::{KafkaWriter, WriteRecord};
@@ -15,8 +17,8 @@ use crate::support::{newest_checkpoint, plan, published, query};
 /// 2026-03-02T12:00:00Z.
 const NOON_MS: i64 = 1_772_452_800_000;
 
-fn idle_plan(brokers: &str, topic: &str) -> Plan {
-    let text = format!(
+fn idle_text(brokers: &str, topic: &str) -> String {
+    format!(
         r#"
 pipeline: idle
 schemas:
@@ -32,8 +34,7 @@ sinks:
   seconds: {{ from: seconds, parquet: {{}} }}
 checkpoint: {{ interval: 100ms }}
 "#
-    );
-    plan(&text, Path::new(""))
+    )
 }
 
 fn write(writer: &mut KafkaWriter, topic: &str, partition: i32, seconds: &[i64]) {
@@ -76,7 +77,8 @@ fn a_silent_split_leaves_and_what_it_brings_later_is_late_only_behind_the_floor(
     let brokers = broker().brokers().to_owned();
     let topic = new_topic(&brokers, "idle", 2);
     let mut writer = KafkaWriter::new(&brokers, &BTreeMap::new()).expect("a writer");
-    let plan = idle_plan(&brokers, &topic);
+    let text = idle_text(&brokers, &topic);
+    let plan = plan(&text, Path::new(""));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = folder.path().to_owned();
 
@@ -114,4 +116,23 @@ fn a_silent_split_leaves_and_what_it_brings_later_is_late_only_behind_the_floor(
     control.stop();
     let summary = running.end();
     assert_eq!(summary.sources[0].late, 1, "second 9 lies behind the floor");
+
+    // A replay from the topic has no silence to go by, and finds the same rows late.
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    fs::write(elsewhere.path().join("idle.yaml"), &text).expect("a pipeline");
+    let replayed = Command::new(env!("CARGO_BIN_EXE_thalweg"))
+        .current_dir(elsewhere.path())
+        .args(["backtest", "idle.yaml", "--format", "json", "--against", "live", "--live-output"])
+        .arg(&output)
+        .output()
+        .expect("the binary starts");
+    let said = String::from_utf8_lossy(&replayed.stderr);
+    let report: Json =
+        serde_json::from_slice(&replayed.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(report["runs"][0]["summary"]["sources"][0]["late"], 2, "{report}");
+    for sink in report["comparisons"][0]["sinks"].as_array().expect("sinks") {
+        let differing = ["only_reference", "only_variant", "changed"].map(|field| sink[field].as_u64());
+        assert_eq!(differing, [Some(0); 3], "{sink}");
+        assert!(sink["sink"] == "_rejected" || sink["variant_rows"].as_u64() > Some(1), "{sink}");
+    }
 }

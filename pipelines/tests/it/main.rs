@@ -2,7 +2,9 @@
 
 #![allow(clippy::print_stdout, reason = "what a test says is kept for whoever asks why it failed")]
 
+mod archive;
 mod backpressure;
+mod backtest;
 mod binary;
 mod cases;
 mod chaos;
@@ -18,6 +20,8 @@ mod memory;
 mod metrics;
 mod outputs;
 mod patience;
+mod pipeline_tests;
+mod preview;
 mod processes;
 mod real_data;
 mod recovery;

@@ -207,7 +207,10 @@ fn a_job_that_was_killed_goes_on_from_a_bucket() {
     let said = stored.to_the_end();
     assert!(said.contains("goes on from checkpoint 3"), "{said}");
     assert_same_outputs("killed", &stored.output, &undisturbed.output);
-    assert!(!stored.output.join("_checkpoints").join("log").exists(), "there are checkpoints in the folder too");
+    assert!(
+        !stored.output.join("_checkpoints").join("log").exists(),
+        "there are checkpoints in the folder too"
+    );
     let left = checkpoints(&stored);
     assert_eq!(left.len(), 3, "those that are kept: {left:?}");
     assert_eq!(left[2]["finished"], Json::Bool(true));

@@ -85,10 +85,7 @@ impl Columns {
         Ok(Columns {
             partitions: if mixed { Some(partitions(path, batch)?) } else { None },
             offsets: offsets(path, batch)?,
-            timestamps: batch
-                .column_by_name("timestamp")
-                .map(|column| Timestamps::of(file, column))
-                .transpose()?,
+            timestamps: Timestamps::in_batch(file, batch)?,
             keys: bytes("key")?,
             values: bytes("value")?.ok_or_else(|| damaged(path, &"the column value was not decoded"))?,
             headers: batch.column_by_name("headers").map(|column| Headers::of(path, column)).transpose()?,
@@ -97,9 +94,14 @@ impl Columns {
 }
 
 impl Timestamps {
-    fn of(file: &ArchiveFile, column: &ArrayRef) -> Result<Timestamps, SourceError> {
+    /// Those of a batch; `None`: it has none.
+    pub(super) fn in_batch(
+        file: &ArchiveFile,
+        batch: &RecordBatch,
+    ) -> Result<Option<Timestamps>, SourceError> {
+        let Some(column) = batch.column_by_name("timestamp") else { return Ok(None) };
         let numbers = cast(&file.path, column, &DataType::Int64)?.as_primitive::<Int64Type>().clone();
-        Ok(Timestamps { numbers, unit: file.timestamp_unit })
+        Ok(Some(Timestamps { numbers, unit: file.timestamp_unit }))
     }
 
     /// A row's timestamp in microseconds, finer ones floored.
@@ -107,13 +109,17 @@ impl Timestamps {
         if self.numbers.is_null(row) {
             return None;
         }
-        let number = self.numbers.value(row);
-        Some(match self.unit {
-            TimeUnit::Second => number.saturating_mul(1_000_000),
-            TimeUnit::Millisecond => number.saturating_mul(1_000),
-            TimeUnit::Microsecond => number,
-            TimeUnit::Nanosecond => number.div_euclid(1_000),
-        })
+        Some(micros(self.numbers.value(row), &self.unit))
+    }
+}
+
+/// A timestamp in microseconds, finer ones floored.
+pub(super) fn micros(number: i64, unit: &TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => number.saturating_mul(1_000_000),
+        TimeUnit::Millisecond => number.saturating_mul(1_000),
+        TimeUnit::Microsecond => number,
+        TimeUnit::Nanosecond => number.div_euclid(1_000),
     }
 }
 

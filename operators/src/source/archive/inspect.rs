@@ -13,11 +13,12 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 
+use super::hash::ROWS_HASH;
 use super::{columns, damaged, not_an_archive, unreadable};
 use crate::source::reader::SourceError;
 
 /// Rows decoded at once when a column is scanned.
-const SCAN_ROWS: usize = 65_536;
+pub(super) const SCAN_ROWS: usize = 65_536;
 
 /// A file of an archive, its footer read.
 #[derive(Debug, Clone)]
@@ -47,7 +48,10 @@ pub(super) struct Content {
 }
 
 /// The `.parquet` files of a folder and its subfolders, sorted; hidden ones and those starting with `_` are others' business.
-pub(super) fn list(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
+///
+/// # Errors
+/// [`SourceError::Io`] where the folder can't be read.
+pub fn list(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, error))?;
     if metadata.is_file() {
         return Ok(vec![path.to_path_buf()]);
@@ -77,14 +81,18 @@ pub fn is_sound(footer: &ParquetMetaData) -> bool {
     })
 }
 
-/// Partition and first offset from a name of the form `part-00003-00000000000000001024.parquet`.
-pub(super) fn parse_name(path: &Path) -> Option<(i32, i64)> {
+/// Partition, first and last offset from a name of the form `part-00003-00000000000000001024-00000000000000002047.parquet`; the last
+/// offset may be missing.
+pub(super) fn parse_name(path: &Path) -> Option<(i32, i64, Option<i64>)> {
     let stem = path.file_name()?.to_str()?.strip_prefix("part-")?.strip_suffix(".parquet")?;
-    let (partition, offset) = stem.split_once('-')?;
-    if partition.len() < 5 || offset.len() != 20 {
+    let mut parts = stem.split('-');
+    let (partition, first, last) = (parts.next()?, parts.next()?, parts.next());
+    let is_offset = |text: &str| text.len() == 20;
+    if partition.len() < 5 || !is_offset(first) || !last.is_none_or(is_offset) || parts.next().is_some() {
         return None;
     }
-    Some((partition.parse().ok()?, offset.parse().ok()?))
+    let last = last.map(str::parse).transpose().ok()?;
+    Some((partition.parse().ok()?, first.parse().ok()?, last))
 }
 
 impl ArchiveFile {
@@ -127,7 +135,7 @@ impl ArchiveFile {
     pub(super) fn contents(&self) -> Result<Vec<Content>, SourceError> {
         let rows = self.parquet().file_metadata().num_rows();
         if rows == 0 {
-            let of_name = |(partition, first_offset): (i32, i64)| Content {
+            let of_name = |(partition, first_offset, _): (i32, i64, Option<i64>)| Content {
                 partition,
                 first_offset,
                 last_offset: first_offset.saturating_sub(1),
@@ -140,7 +148,7 @@ impl ArchiveFile {
             Some(content) => vec![content],
             None => self.contents_by_scan()?,
         };
-        if let Some((partition, first_offset)) = parse_name(&self.path) {
+        if let Some((partition, first_offset, last_offset)) = parse_name(&self.path) {
             let rows_hold = |what: String| {
                 not_an_archive(
                     &self.path,
@@ -154,6 +162,9 @@ impl ArchiveFile {
             }
             if contents[0].first_offset != first_offset {
                 return Err(rows_hold(format!("offsets from {} on", contents[0].first_offset)));
+            }
+            if last_offset.is_some_and(|last| last != contents[0].last_offset) {
+                return Err(rows_hold(format!("offsets up to {}", contents[0].last_offset)));
             }
         }
         Ok(contents)
@@ -188,9 +199,36 @@ impl ArchiveFile {
         }
     }
 
-    /// The last offset of a row group; `None` where the footer doesn't say.
-    pub(super) fn last_offset(&self, group: usize) -> Option<i64> {
-        self.bounds(self.offset, group).map(|(_, last)| last)
+    /// The earliest and latest timestamp of row groups, in microseconds; `None` where there is none, or the footer doesn't say.
+    pub(super) fn timestamps_us(&self, groups: &[usize]) -> Option<(i64, i64)> {
+        let column = self.timestamp?;
+        let mut found: Option<(i64, i64)> = None;
+        for &group in groups {
+            let statistics = self.parquet().row_group(group).column(self.leaf(column)?).statistics()?;
+            // All of them are null.
+            if statistics.null_count_opt() == Some(self.rows(group)) {
+                continue;
+            }
+            let (low, high) = match statistics {
+                Statistics::Int64(statistics) => (*statistics.min_opt()?, *statistics.max_opt()?),
+                _ => return None,
+            };
+            let (low, high) =
+                (columns::micros(low, &self.timestamp_unit), columns::micros(high, &self.timestamp_unit));
+            found = Some(found.map_or((low, high), |(first, last)| (first.min(low), last.max(high))));
+        }
+        found
+    }
+
+    /// The entry of the footer that holds the hash of the file's rows.
+    pub(super) fn rows_hash(&self) -> Option<&str> {
+        let entries = self.parquet().file_metadata().key_value_metadata()?;
+        entries.iter().find(|entry| entry.key == ROWS_HASH)?.value.as_deref()
+    }
+
+    /// The first and last offset of a row group; `None` where the footer doesn't say.
+    pub(super) fn offsets(&self, group: usize) -> Option<(i64, i64)> {
+        self.bounds(self.offset, group)
     }
 
     /// Rows of a row group.

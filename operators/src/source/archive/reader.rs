@@ -34,6 +34,8 @@ struct Split {
     partition: i32,
     /// Rows below are passed over.
     start: i64,
+    /// The split ends before this offset.
+    end: i64,
     parts: Vec<Part>,
     /// The next row group to open: a part, and a position in its groups.
     next_part: usize,
@@ -81,6 +83,7 @@ impl ArchiveReader {
         let split = |(info, parts): (&SplitInfo, Vec<Part>)| Split {
             partition: info.partition,
             start: info.start,
+            end: info.end.unwrap_or(i64::MAX),
             rows_left: parts.iter().map(|part| part.rows).sum(),
             parts,
             next_part: 0,
@@ -217,6 +220,10 @@ impl Split {
                 return Err(descending(&files[batch.file], batch.row + row as u64, offset, self.offset_last));
             }
             self.offset_last = offset;
+            if offset >= self.end {
+                (self.rows_left, self.batch) = (0, None);
+                return Ok(());
+            }
             if offset < self.start {
                 self.rows_left = self.rows_left.saturating_sub(1);
                 continue;

@@ -31,7 +31,12 @@ fn config(path: &Path) -> ArchiveConfig {
 }
 
 fn small() -> ArchiveOptions {
-    ArchiveOptions { compression: ArchiveCompression::Lz4, row_group_rows: 700, file_bytes_max: 20_000 }
+    ArchiveOptions {
+        compression: ArchiveCompression::Lz4,
+        row_group_rows: 700,
+        file_bytes_max: 20_000,
+        ..ArchiveOptions::default()
+    }
 }
 
 /// Reads a worker's splits to their end, `records_max` and `bytes_max` at a time, the least read split first.
@@ -230,7 +235,7 @@ fn offsets_that_do_not_ascend_are_refused_with_file_and_row() {
     file("a.parquet", &[0; 3], &[1, 2, 3]);
     file("b.parquet", &[0; 3], &[3, 4, 5]);
     assert!(
-        refused().contains("b.parquet") && refused().contains("offset 3 after offset 3"),
+        refused().contains("b.parquet is not") && refused().contains("a.parquet holds those up to 3"),
         "{}",
         refused()
     );
@@ -248,10 +253,7 @@ fn a_damaged_file_is_an_error_that_names_it_and_never_a_panic() {
     for length in [0, 3, 100, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..length]).unwrap();
         let error = read_all(folder.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("part-00000-00000000000000000000.parquet") && error.contains("damaged"),
-            "{error}"
-        );
+        assert!(error.contains("part-00000-00000000000000000000-") && error.contains("damaged"), "{error}");
     }
     let mut refused = 0;
     for step in 0..400 {
@@ -278,7 +280,13 @@ fn a_name_that_contradicts_the_rows_and_a_missing_column_are_refused() {
     };
     assert!(renamed("part-00001-00000000000000000000.parquet").contains("its rows hold partition 0"));
     assert!(renamed("part-00000-00000000000000000007.parquet").contains("its rows hold offsets from 0 on"));
+    let shorter = "part-00000-00000000000000000000-00000000000000000026.parquet";
+    assert!(renamed(shorter).contains("its rows hold offsets up to 27"));
     assert_eq!(read_all(folder.path()).unwrap().len(), 10);
+    let without_end = folder.path().join("part-00000-00000000000000000000.parquet");
+    std::fs::rename(&path, &without_end).unwrap();
+    assert_eq!(read_all(folder.path()).unwrap().len(), 10, "a name may leave the last offset out");
+    std::fs::rename(&without_end, &path).unwrap();
 
     let columns =
         vec![("partition", Arc::new(Int32Array::from(vec![0])) as ArrayRef), ("offset", ints(&[1]))];
@@ -345,4 +353,103 @@ fn large_values_are_decoded_few_at_a_time() {
         assert!(reader.decoded_rows_max() <= 2, "a batch of 3 MiB values holds one or two");
     }
     assert_eq!(seen, 12 * (3 << 20));
+}
+
+#[test]
+fn a_file_tells_what_it_holds_and_its_hash_tells_a_flipped_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = sample(2, 5000);
+    write(folder.path(), &rows, ArchiveOptions { row_group_bytes: 4000, ..small() });
+    let contents = config(folder.path()).resolve().unwrap().contents().unwrap();
+    assert!(contents.iter().any(|content| content.row_groups > 1), "{contents:?}");
+    for content in &contents {
+        let of = |row: &&Row| {
+            row.partition == content.partition
+                && (content.first_offset..=content.last_offset).contains(&row.offset)
+        };
+        let within: Vec<&Row> = rows.iter().filter(of).collect();
+        assert_eq!(content.rows, within.len() as u64);
+        let times = || within.iter().filter_map(|row| row.timestamp_us);
+        assert_eq!(content.timestamps_us, Some((times().min().unwrap(), times().max().unwrap())));
+        let hash = |change: usize| {
+            let mut hash = RowsHash::default();
+            for (at, row) in within.iter().enumerate() {
+                let headers: Vec<Header<'_>> =
+                    row.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
+                let timestamp_ms = row.timestamp_us.map(|us| us / 1000 + i64::from(at == change));
+                hash.add(row.offset, timestamp_ms, row.key.as_deref(), row.value.as_deref(), &headers);
+            }
+            hash.to_string()
+        };
+        assert_eq!(content.rows_hash, Some(hash(usize::MAX)));
+        let timed = within.iter().position(|row| row.timestamp_us.is_some()).unwrap();
+        assert_ne!(content.rows_hash, Some(hash(timed)));
+    }
+}
+
+#[test]
+fn files_are_closed_by_age_and_what_was_not_closed_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer =
+        ArchiveWriter::new(folder.path(), ArchiveOptions { durable: true, ..ArchiveOptions::default() })
+            .unwrap();
+    for offset in [3, 4, 9] {
+        writer.push(1, offset, None, None, Some(b"x"), &[]).unwrap();
+    }
+    writer.close_older_than(Duration::from_secs(3600)).unwrap();
+    assert_eq!(writer.summary().files, 0);
+    writer.close_older_than(Duration::ZERO).unwrap();
+    assert_eq!(writer.summary().files, 1);
+    writer.close_older_than(Duration::ZERO).unwrap();
+    for offset in 10..3000 {
+        writer.push(1, offset, None, None, Some(b"y"), &[]).unwrap();
+    }
+    drop(writer);
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["part-00001-00000000000000000003-00000000000000000009.parquet"]);
+    assert!(config(folder.path()).resolve().unwrap().ends().eq([(1, 10)]));
+    assert!(is_left_over(".part-00001-00000000000000000010.parquet.tmp"));
+}
+
+#[test]
+fn a_piece_is_what_lies_between_two_times_as_kafka_finds_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = sample(3, 9_000);
+    // Timestamps jump to and fro; where one is missing, the record belongs to where it lies.
+    for (index, row) in rows.iter_mut().enumerate() {
+        let jump = if index % 50 == 7 { 4_000_000 } else { 0 };
+        row.timestamp_us = row.timestamp_us.map(|us| us + jump);
+    }
+    write(folder.path(), &rows, ArchiveOptions { row_group_rows: 100, ..small() });
+    let base = 1_768_000_000_000_000;
+    let times =
+        [None, Some(base - 1), Some(base + 30_000_000), Some(base + 90_017_000), Some(base + 900_000_000)];
+    for (from, to) in times.iter().flat_map(|from| times.iter().map(move |to| (*from, *to))) {
+        let mut plan = config(folder.path()).resolve().unwrap();
+        plan.between(from, to).unwrap();
+        let mut found = read_worker(&plan, 0, 1, (1000, usize::MAX)).unwrap();
+        found.sort_by_key(|row| (row.partition, row.offset));
+        let first = |partition: i32, us: i64| {
+            let at = |row: &&Row| row.partition == partition && row.timestamp_us.is_some_and(|own| own >= us);
+            rows.iter().find(at).map_or(i64::MAX, |row| row.offset)
+        };
+        let expected: Vec<Row> = rows
+            .iter()
+            .filter(|row| from.is_none_or(|us| row.offset >= first(row.partition, us)))
+            .filter(|row| to.is_none_or(|us| row.offset < first(row.partition, us)))
+            .cloned()
+            .collect();
+        assert_eq!(found.len(), expected.len(), "{from:?} to {to:?}");
+        assert_eq!(found, expected, "{from:?} to {to:?}");
+        assert!(plan.rows() as usize >= expected.len());
+    }
+    let mut plan = config(folder.path()).resolve().unwrap();
+    let all = plan.rows();
+    plan.between(times[2], times[3]).unwrap();
+    assert!(
+        plan.rows() < all / 2,
+        "{} of {all} rows would be read for a minute of two and a half",
+        plan.rows()
+    );
 }

@@ -1,11 +1,17 @@
 //! Writes a topic as an archive: a file holds one partition, appears under its name only when it is whole, and is laid out
 //! for being read once from front to back.
+//!
+//! ```text
+//!   push ─▶ a batch a partition ─▶ row group ─▶ .part-00003-….parquet.tmp ─▶ part-00003-<first offset>-<last offset>.parquet
+//!           1,024 rows, 256 KiB    in memory    hidden from readers          renamed, once it is whole
+//! ```
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::{
     ArrayRef, BinaryArray, BinaryBuilder, Int32Array, Int64Array, ListArray, StringArray, StringBuilder,
@@ -17,9 +23,11 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::hash::{ROWS_HASH, RowsHash};
 use crate::source::reader::Header;
 
 /// Records gathered before they are encoded: few enough to stay in the processor's cache meanwhile.
@@ -43,8 +51,12 @@ pub struct ArchiveOptions {
     pub compression: ArchiveCompression,
     /// Rows in a row group. A partition's encoded row group is held in memory until it is full.
     pub row_group_rows: usize,
-    /// A file is closed, and the next one begun, with the row group that brings it to this size.
+    /// A row group is full with so many encoded bytes too, however few rows they are.
+    pub row_group_bytes: usize,
+    /// A file is closed, and the next one begun, with the batch that brings it to this size.
     pub file_bytes_max: u64,
+    /// Whether a file survives a loss of power from the moment that it has its name.
+    pub durable: bool,
 }
 
 impl Default for ArchiveOptions {
@@ -52,7 +64,9 @@ impl Default for ArchiveOptions {
         ArchiveOptions {
             compression: ArchiveCompression::Zstd(1),
             row_group_rows: 65_536,
+            row_group_bytes: 64 << 20,
             file_bytes_max: 256 << 20,
+            durable: false,
         }
     }
 }
@@ -132,12 +146,17 @@ struct PartitionWriter {
     bytes: usize,
     headers: HeadersBuilder,
     file: Option<OpenFile>,
+    /// Since when it has records that are in no file with a name.
+    since: Option<Instant>,
+    /// Of the records since then.
+    hash: RowsHash,
 }
 
 struct OpenFile {
     writer: ArrowWriter<BufWriter<File>>,
     temporary: PathBuf,
-    path: PathBuf,
+    folder: PathBuf,
+    first_offset: i64,
 }
 
 #[derive(Default)]
@@ -193,9 +212,12 @@ impl ArchiveWriter {
         if offset <= into.offset_last {
             return Err(ArchiveWriteError::Offset { partition, offset, last: into.offset_last });
         }
+        let timestamp_ms = timestamp_ms.into();
+        into.since.get_or_insert_with(Instant::now);
+        into.hash.add(offset, timestamp_ms, key, value, headers);
         into.offset_last = offset;
         into.offsets.push(offset);
-        into.timestamps_ms.push(timestamp_ms.into());
+        into.timestamps_ms.push(timestamp_ms);
         into.keys.append_option(key);
         into.values.append_option(value);
         into.headers.append(headers);
@@ -205,9 +227,28 @@ impl ArchiveWriter {
         self.summary.value_bytes += value_bytes as u64;
         if into.offsets.len() >= BATCH_ROWS || into.bytes >= BATCH_BYTES {
             into.encode(&self.folder, &self.schema, &self.properties)?;
-            into.close_if_full(self.options.file_bytes_max, &mut self.summary)?;
+            into.cut(&self.options, &mut self.summary)?;
         }
         Ok(())
+    }
+
+    /// Closes the files of partitions whose oldest record without a named file was pushed so long ago.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn close_older_than(&mut self, age: Duration) -> Result<(), ArchiveWriteError> {
+        for partition in self.partitions.values_mut() {
+            if partition.since.is_some_and(|since| since.elapsed() >= age) {
+                partition.encode(&self.folder, &self.schema, &self.properties)?;
+                partition.close(&self.options, &mut self.summary)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written so far; files that are still open don't count.
+    pub fn summary(&self) -> ArchiveSummary {
+        self.summary
     }
 
     /// Closes all files. Without it, what was not closed yet is thrown away.
@@ -217,7 +258,7 @@ impl ArchiveWriter {
     pub fn finish(mut self) -> Result<ArchiveSummary, ArchiveWriteError> {
         for partition in self.partitions.values_mut() {
             partition.encode(&self.folder, &self.schema, &self.properties)?;
-            partition.close(&mut self.summary)?;
+            partition.close(&self.options, &mut self.summary)?;
         }
         Ok(self.summary)
     }
@@ -235,6 +276,8 @@ impl PartitionWriter {
             bytes: 0,
             headers: HeadersBuilder::default(),
             file: None,
+            since: None,
+            hash: RowsHash::default(),
         }
     }
 
@@ -268,29 +311,60 @@ impl PartitionWriter {
         ];
         let batch = RecordBatch::try_new(schema.clone(), columns)
             .expect("invariant: columns fit the archive's schema");
-        file.writer.write(&batch).map_err(|source| parquet_error(&file.path, source))
+        file.writer.write(&batch).map_err(|source| parquet_error(&file.temporary, source))
     }
 
-    fn close_if_full(
+    /// Ends the row group or the file that is full.
+    fn cut(
         &mut self,
-        bytes_max: u64,
+        options: &ArchiveOptions,
         summary: &mut ArchiveSummary,
     ) -> Result<(), ArchiveWriteError> {
-        let size = |file: &OpenFile| (file.writer.bytes_written() + file.writer.in_progress_size()) as u64;
-        if self.file.as_ref().is_some_and(|file| size(file) >= bytes_max) {
-            self.close(summary)?;
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let group_bytes = file.writer.in_progress_size();
+        if (file.writer.bytes_written() + group_bytes) as u64 >= options.file_bytes_max {
+            return self.close(options, summary);
+        }
+        if group_bytes >= options.row_group_bytes {
+            file.writer.flush().map_err(|source| parquet_error(&file.temporary, source))?;
         }
         Ok(())
     }
 
-    fn close(&mut self, summary: &mut ArchiveSummary) -> Result<(), ArchiveWriteError> {
+    fn close(
+        &mut self,
+        options: &ArchiveOptions,
+        summary: &mut ArchiveSummary,
+    ) -> Result<(), ArchiveWriteError> {
         let Some(mut file) = self.file.take() else { return Ok(()) };
-        file.writer.finish().map_err(|source| parquet_error(&file.path, source))?;
-        std::fs::rename(&file.temporary, &file.path).map_err(|source| io(&file.path, source))?;
+        let hash = std::mem::take(&mut self.hash).to_string();
+        self.since = None;
+        file.writer.append_key_value_metadata(KeyValue::new(ROWS_HASH.to_owned(), hash));
+        file.writer.finish().map_err(|source| parquet_error(&file.temporary, source))?;
+        let path = file.folder.join(file_name(self.partition, file.first_offset, self.offset_last));
+        let written = file.writer.inner_mut();
+        let named = written.flush().and_then(|()| {
+            if options.durable {
+                written.get_ref().sync_all()?;
+            }
+            std::fs::rename(&file.temporary, &path)?;
+            if options.durable { File::open(&file.folder)?.sync_all() } else { Ok(()) }
+        });
+        named.map_err(|source| io(&path, source))?;
         summary.files += 1;
         summary.file_bytes += file.writer.bytes_written() as u64;
         Ok(())
     }
+}
+
+/// The name of a file: its partition, and the offsets of its first and last record.
+pub(super) fn file_name(partition: i32, first_offset: i64, last_offset: i64) -> String {
+    format!("part-{partition:05}-{first_offset:020}-{last_offset:020}.parquet")
+}
+
+/// Whether a file is one that a writer has left behind when it was killed: nobody will ever finish it.
+pub fn is_left_over(name: &str) -> bool {
+    name.starts_with(".part-") && name.ends_with(".parquet.tmp")
 }
 
 impl OpenFile {
@@ -301,13 +375,11 @@ impl OpenFile {
         schema: &SchemaRef,
         properties: &WriterProperties,
     ) -> Result<OpenFile, ArchiveWriteError> {
-        let name = format!("part-{partition:05}-{first_offset:020}.parquet");
-        let path = folder.join(&name);
-        let temporary = folder.join(format!(".{name}.tmp"));
+        let temporary = folder.join(format!(".part-{partition:05}-{first_offset:020}.parquet.tmp"));
         let file = File::create(&temporary).map_err(|source| io(&temporary, source))?;
         let writer = ArrowWriter::try_new(BufWriter::new(file), schema.clone(), Some(properties.clone()))
-            .map_err(|source| parquet_error(&path, source))?;
-        Ok(OpenFile { writer, temporary, path })
+            .map_err(|source| parquet_error(&temporary, source))?;
+        Ok(OpenFile { writer, temporary, folder: folder.to_owned(), first_offset })
     }
 }
 
@@ -369,8 +441,9 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-/// The layout: a run-length encoded partition, delta-encoded offsets and timestamps, values one after the other. Only the
-/// columns that a reader plans with have statistics; of JSON payloads they say nothing and cost a comparison a row.
+/// The layout: a run-length encoded partition, delta-encoded offsets and timestamps, keys as numbers of a dictionary (plain where
+/// there are too many), values one after the other. Only the columns that a reader plans with have statistics, by which it leaves out
+/// row groups; of JSON payloads they say nothing and cost a comparison a row.
 fn properties(options: &ArchiveOptions) -> Result<WriterProperties, ArchiveWriteError> {
     let column = |name: &str| ColumnPath::from(name);
     let compression = match options.compression {
@@ -386,6 +459,7 @@ fn properties(options: &ArchiveOptions) -> Result<WriterProperties, ArchiveWrite
         .set_offset_index_disabled(true)
         .set_dictionary_enabled(false)
         .set_column_dictionary_enabled(column("partition"), true)
+        .set_column_dictionary_enabled(column("key"), true)
         .set_column_statistics_enabled(column("partition"), EnabledStatistics::Chunk)
         .set_column_statistics_enabled(column("offset"), EnabledStatistics::Chunk)
         .set_column_statistics_enabled(column("timestamp"), EnabledStatistics::Chunk)
