@@ -357,6 +357,7 @@ impl SourceState {
         let looked = self.looked_at.elapsed().min(LOOKED_MAX);
         self.looked_at = Instant::now();
         order.iter().for_each(|split| self.splits[*split].silent += looked);
+        self.ask_whether_silent();
         let SourceState { reader, splits, decoder, columns, late, rejected, config, .. } = self;
         let time_field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
         let (mut accepted_rows, mut late_rows, mut rejected_rows) = (0, 0, 0);

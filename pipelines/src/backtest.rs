@@ -13,25 +13,30 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use thalweg_engine::checkpoint::{History, Manifest, SplitPosition, Store};
 use thalweg_engine::control::Control;
 use thalweg_engine::watermark::EventTime;
 use thalweg_query::QueryError;
 
-pub use self::compare::{ColumnDifference, Comparison, Difference, GroupDifference, SinkComparison};
-pub use self::html::html;
+pub use self::live::{LiveOutput, LiveState};
+pub use self::report::{
+    ColumnDifference, Comparison, Difference, GroupDifference, Report, RunReport, SinkComparison,
+};
 use crate::plan::{Connector, Plan, PlannedSink, SinkKind, StepKind, WindowKind};
-use crate::run::{self, GoOn, Period, RunError, RunOptions, Status, Summary, open_store};
+use crate::run::{self, GoOn, Period, RunError, RunOptions, Status};
 
+mod against;
 mod compare;
-mod html;
+mod differences;
+mod live;
+mod report;
 mod shape;
 
 /// Which file size a variant's sinks write.
 const TARGET_FILE_BYTES: u64 = crate::plan::TARGET_FILE_BYTES;
 /// Records come so much later than they happened, besides what sources allow for.
 const DELAY_US: i64 = 60_000_000;
+/// The folder of what a live job has written.
+const LIVE: &str = "live";
 /// Marks a folder as a backtest's own, to be written anew.
 const MARK: &str = ".backtest";
 
@@ -56,13 +61,6 @@ pub struct BacktestOptions {
     pub workers: usize,
 }
 
-/// A checkpoint of a live job.
-#[derive(Clone)]
-pub struct LiveState {
-    store: Store,
-    manifest: Manifest,
-}
-
 /// A pipeline to run, by a name of its own.
 #[derive(Debug, Clone)]
 pub struct Variant {
@@ -81,18 +79,6 @@ pub enum Reference {
     Variant(Box<Variant>),
     /// What a live job has written until its newest checkpoint.
     Live(Box<LiveOutput>),
-}
-
-/// The outputs of a live job.
-#[derive(Debug, Clone)]
-pub struct LiveOutput {
-    /// Its folder.
-    folder: PathBuf,
-    plan: Plan,
-    /// How far its newest checkpoint was.
-    splits: Vec<SplitPosition>,
-    /// Windows that end later have not fired there; `None`: all have.
-    watermark: Option<EventTime>,
 }
 
 /// Why there is no backtest.
@@ -133,6 +119,22 @@ pub enum BacktestError {
         "to go on from a checkpoint, record the topics first (thalweg archive record), and give their folder with --archives"
     )]
     NoArchives,
+    /// A checkpoint with which the input had ended.
+    #[error(
+        "checkpoint {checkpoint} is the live job's last, with which its input ended: nothing is left to read; take an earlier one (thalweg checkpoints lists them)"
+    )]
+    Finished {
+        /// The checkpoint.
+        checkpoint: u64,
+    },
+    /// The live job has no such source.
+    #[error(
+        "the live job has no source {source_name}: what it has read can't be read again; compare with another pipeline (--against FILE)"
+    )]
+    UnknownSource {
+        /// The source.
+        source_name: String,
+    },
     /// What is read is given twice.
     #[error("a backtest that goes on from a checkpoint begins there; leave out --from and --warm-up")]
     StateAndFrom,
@@ -149,90 +151,6 @@ pub enum BacktestError {
 
 /// Sees each job begin, and gives back what is to be called at its end.
 pub type Watch<'a> = &'a mut dyn FnMut(&str, Status) -> Box<dyn FnOnce()>;
-
-/// What came of a backtest.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// The pipeline.
-    pub pipeline: String,
-    /// Results are shown from here …
-    pub from: Option<String>,
-    /// … to here.
-    pub to: Option<String>,
-    /// Each job that ran, the reference first.
-    pub runs: Vec<RunReport>,
-    /// Each variant against the reference, where there is one.
-    pub comparisons: Vec<Comparison>,
-}
-
-/// A job of a backtest.
-#[derive(Debug, Clone, Serialize)]
-pub struct RunReport {
-    /// The variant's name.
-    pub name: String,
-    /// What is different about it.
-    pub about: String,
-    /// What it did, with what was read to fill and complete windows.
-    pub summary: Summary,
-}
-
-impl Report {
-    /// Whether any variant gives other rows than the reference.
-    pub fn differs(&self) -> bool {
-        self.comparisons.iter().any(|comparison| comparison.sinks.iter().any(SinkComparison::differs))
-    }
-}
-
-impl std::fmt::Debug for LiveState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LiveState").field("checkpoint", &self.manifest.number).finish_non_exhaustive()
-    }
-}
-
-impl LiveState {
-    /// Checkpoint `number` of the job of `plan`, whose outputs are in `folder`.
-    ///
-    /// # Errors
-    /// It has no such checkpoint, or one that can't be read.
-    pub fn open(plan: &Plan, folder: &Path, number: u64) -> Result<LiveState, BacktestError> {
-        let (store, history) = checkpoints(plan, folder)?;
-        let manifest = history.checkpoint(number).map_err(RunError::from)?.clone();
-        Ok(LiveState { store, manifest })
-    }
-}
-
-// Looking makes no folders.
-fn checkpoints(plan: &Plan, folder: &Path) -> Result<(Store, History), BacktestError> {
-    if plan.checkpoint.storage.is_none() && !folder.join(run::CHECKPOINTS).exists() {
-        return Err(BacktestError::NotLive {
-            folder: folder.display().to_string(),
-            pipeline: plan.name.clone(),
-        });
-    }
-    let store = open_store(plan, folder).map_err(RunError::from)?;
-    let history = History::read(&store).map_err(RunError::from)?;
-    Ok((store, history))
-}
-
-impl LiveOutput {
-    /// What the job of `plan` has written into `folder`.
-    ///
-    /// # Errors
-    /// It has no checkpoint there, or one that can't be read.
-    pub fn open(plan: &Plan, folder: &Path) -> Result<LiveOutput, BacktestError> {
-        let (_, history) = checkpoints(plan, folder)?;
-        let newest = history.newest().map_err(RunError::from)?.ok_or_else(|| BacktestError::NotLive {
-            folder: folder.display().to_string(),
-            pipeline: plan.name.clone(),
-        })?;
-        Ok(LiveOutput {
-            folder: folder.to_owned(),
-            plan: plan.clone(),
-            splits: newest.sources.iter().flat_map(|source| source.splits.clone()).collect(),
-            watermark: (!newest.finished).then_some(newest.watermark),
-        })
-    }
-}
 
 /// Runs the reference, where it is to be run, and each variant; then compares each with it.
 ///
@@ -261,9 +179,20 @@ pub fn backtest(
     }
     claim(&options.output)?;
     let live = match reference {
-        Some(Reference::Live(live)) => Some(&**live),
+        Some(Reference::Live(live)) => Some(live.as_ref()),
         _ => None,
     };
+    if let Some(live) = live {
+        for source in variants.iter().flat_map(|variant| &variant.plan.sources) {
+            if live.sources.iter().all(|known| known.name != source.name) {
+                return Err(BacktestError::UnknownSource { source_name: source.name.clone() });
+            }
+        }
+        live.hold(&options.output.join(LIVE))?;
+    }
+    // Before the live job forgets it.
+    let state =
+        options.state.as_ref().map(|state| state.copied(&options.output.join(".state"))).transpose()?;
     let first = match reference {
         Some(Reference::Variant(variant)) => Some(&**variant),
         _ => None,
@@ -278,11 +207,11 @@ pub fn backtest(
             go_on: if options.state.is_some() { GoOn::Newest } else { GoOn::Fresh },
             archives: options.archives.clone(),
             period: Some(period),
-            replays: live.map(|live| live.splits.clone()).unwrap_or_default(),
+            replays: live.map(|live| live.sources.clone()).unwrap_or_default(),
             ..RunOptions::new(options.workers, options.output.join(&variant.name))
         };
-        if let Some(LiveState { store, manifest }) = &options.state {
-            run::seed(&plan, &run_options, store, manifest)?;
+        if let Some(state) = &state {
+            run::seed(&plan, &run_options, state.store(), &state.manifest)?;
         }
         let job = run::prepare(&plan, &run_options, control)?;
         let ended = watch(&variant.name, job.status());
@@ -297,7 +226,7 @@ pub fn backtest(
     let mut comparisons = Vec::new();
     if let Some(reference) = reference {
         for variant in variants {
-            comparisons.push(compare_with(options, reference, variant)?);
+            comparisons.push(against::compare_with(options, reference, variant)?);
         }
     }
     let shown = |time: Option<EventTime>| time.map(thalweg_schemas::time::format_rfc3339);
@@ -307,64 +236,6 @@ pub fn backtest(
         to: shown(options.to_us),
         runs,
         comparisons,
-    })
-}
-
-fn compare_with(
-    options: &BacktestOptions,
-    reference: &Reference,
-    variant: &Variant,
-) -> Result<Comparison, BacktestError> {
-    let folder = options.output.join(&variant.name);
-    let (name, reference_folder, plan, live) = match reference {
-        Reference::Variant(other) => {
-            (other.name.as_str(), options.output.join(&other.name), &other.plan, None)
-        }
-        Reference::Live(live) => ("live", live.folder.clone(), &live.plan, Some(live)),
-    };
-    let until = live.and_then(|live| live.watermark);
-    // Windows that had fired before are not there a second time.
-    let from_us = options.state.as_ref().map(|state| state.manifest.watermark).or(options.from_us);
-    let mut sinks = Vec::new();
-    for sink in &variant.plan.sinks {
-        let Some(other) = plan.sinks.iter().find(|other| other.name == sink.name) else { continue };
-        let (own_shape, other_shape) = (shape::of(&variant.plan, sink), shape::of(plan, other));
-        // What a live job has written is not marked with its event time: only windows can be told apart by it.
-        if live.is_some()
-            && !own_shape.has_window_end
-            && (own_shape.is_windowed && until.is_some() || from_us.is_some() || options.to_us.is_some())
-        {
-            sinks.push(SinkComparison::not_comparable(
-                &sink.name,
-                "its rows do not say where they lie in time; keep window_end in select, or compare without a period",
-            ));
-            continue;
-        }
-        let fired = until.filter(|_| own_shape.is_windowed);
-        let range = live.map(|_| compare::Range { from_us, to_us: options.to_us, fired });
-        sinks.push(compare::sink(
-            &reference_folder,
-            &folder,
-            &sink.name,
-            &other_shape.common(&own_shape),
-            range.as_ref(),
-        )?);
-    }
-    for name in [crate::lower::sinks::LATE, crate::lower::sinks::REJECTED] {
-        if live.is_some() && options.state.is_some() {
-            let why = "which of them the live job had seen before the checkpoint is not known";
-            sinks.push(SinkComparison::not_comparable(name, why));
-            continue;
-        }
-        let range =
-            live.map(|_| compare::Range { from_us: options.from_us, to_us: options.to_us, fired: None });
-        sinks.push(compare::sink(&reference_folder, &folder, name, &shape::of_refused(), range.as_ref())?);
-    }
-    Ok(Comparison {
-        reference: name.to_owned(),
-        variant: variant.name.clone(),
-        about: variant.about.clone(),
-        sinks,
     })
 }
 

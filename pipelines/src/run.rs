@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use thalweg_engine::checkpoint::{
     CheckpointCounters, CheckpointError, Coordinator, CoordinatorConfig, Cuts, Leader, Manifest,
-    SplitPosition, Store, state,
+    SourcePosition, Store, state,
 };
 use thalweg_engine::cluster::links::Links;
 use thalweg_engine::cluster::{self, Cluster, ClusterError, Mesh};
@@ -64,9 +64,9 @@ pub struct RunOptions {
     pub archives: Option<PathBuf>,
     /// The piece of the past that a backtest is about; it takes the place of where sources begin and end.
     pub period: Option<Period>,
-    /// How far the splits of a job were that is replayed: they are read up to there, and rows behind the floors that they have had are
+    /// How far the sources of a job were that is replayed: they are read up to there, and rows behind the floors that they have had are
     /// late again.
-    pub replays: Vec<SplitPosition>,
+    pub replays: Vec<SourcePosition>,
     /// How much goes into a tick.
     pub limits: TickLimits,
 }

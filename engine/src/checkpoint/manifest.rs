@@ -105,6 +105,9 @@ pub struct SplitPosition {
     pub idle: bool,
     /// Whether its end is reached.
     pub ended: bool,
+    /// The offset from which on the job has read it; `None`: it began before that was noted.
+    #[serde(default)]
+    pub begin: Option<i64>,
     /// Each floor that it has had, in order; of very many the last: with them a replay finds the same rows late.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floors: Vec<SplitFloor>,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use thalweg_operators::source::reader::SplitInfo;
@@ -15,8 +15,10 @@ use crate::context::SourceContext;
 
 /// How long a broker may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How long an answer counts: records may come the moment after.
+const COUNTS: Duration = Duration::from_secs(5);
 
-/// Questions to brokers that were not answered yet.
+/// What brokers were asked, and what they have said.
 #[derive(Default)]
 pub(crate) struct Silence {
     asked: HashMap<usize, Question>,
@@ -25,12 +27,19 @@ pub(crate) struct Silence {
 struct Question {
     /// Where the split was when it was asked of.
     next: i64,
-    answer: Receiver<Option<i64>>,
+    asked_at: Instant,
+    answer: Answer,
+}
+
+enum Answer {
+    Awaited(Receiver<Option<i64>>),
+    /// `None`: the broker can't be heard.
+    Given(Option<i64>),
 }
 
 impl Silence {
-    /// The end of split `index`, which has been read up to `next`, as its broker says since then. `None`: it has not said anything yet;
-    /// ask again.
+    /// The end of split `index`, which has been read up to `next`, as its broker has said just now. `None`: it has not said anything; ask
+    /// again.
     pub(crate) fn end(
         &mut self,
         index: usize,
@@ -38,26 +47,28 @@ impl Silence {
         split: &SplitInfo,
         consumer: &Arc<BaseConsumer<SourceContext>>,
     ) -> Option<i64> {
-        match self.asked.get(&index).filter(|question| question.next == next) {
-            Some(question) => match question.answer.try_recv() {
-                Err(TryRecvError::Empty) => None,
-                answered => {
-                    self.asked.remove(&index);
-                    answered.ok().flatten()
+        if let Some(question) = self.asked.get_mut(&index).filter(|question| question.next == next) {
+            if let Answer::Awaited(answer) = &question.answer {
+                match answer.try_recv() {
+                    Err(TryRecvError::Empty) => return None,
+                    answered => question.answer = Answer::Given(answered.ok().flatten()),
                 }
-            },
-            None => {
-                let (sender, answer) = channel();
-                let (consumer, topic, partition) =
-                    (Arc::clone(consumer), Arc::clone(&split.topic), split.partition);
-                std::thread::spawn(move || {
-                    let range = consumer.fetch_watermarks(&topic, partition, LIMIT);
-                    // Nobody listens when the split was read on meanwhile.
-                    let _ = sender.send(range.ok().map(|(_, end)| end));
-                });
-                self.asked.insert(index, Question { next, answer });
-                None
+            }
+            if let Answer::Given(end) = question.answer
+                && question.asked_at.elapsed() < COUNTS
+            {
+                return end;
             }
         }
+        let (sender, answer) = channel();
+        let (consumer, topic, partition) = (Arc::clone(consumer), Arc::clone(&split.topic), split.partition);
+        std::thread::spawn(move || {
+            let range = consumer.fetch_watermarks(&topic, partition, LIMIT);
+            // Nobody listens when the split was read on meanwhile.
+            let _ = sender.send(range.ok().map(|(_, end)| end));
+        });
+        self.asked
+            .insert(index, Question { next, asked_at: Instant::now(), answer: Answer::Awaited(answer) });
+        None
     }
 }

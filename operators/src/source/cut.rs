@@ -62,6 +62,16 @@ impl SourceState {
         }
     }
 
+    /// What the next cut has to know has to be found out before it.
+    pub(super) fn ask_whether_silent(&mut self) {
+        let Some(idle_after) = self.config.event_time.idle_after else { return };
+        for (index, split) in self.splits.iter().enumerate() {
+            if split.is_read() && split.unbounded && split.silent >= idle_after {
+                self.reader.is_silent(index);
+            }
+        }
+    }
+
     fn leave_or_come_back(&mut self) {
         let Some(idle_after) = self.config.event_time.idle_after else { return };
         let watermark = self.job.cuts.watermark();

@@ -96,7 +96,7 @@ pub trait SplitReader {
     fn at_hand(&mut self, split: usize) -> bool;
 
     /// Whether it is known that a split has no record beyond those that were handed over: one that can't be asked at the moment may have.
-    /// A reader that has to find out first says no, and is asked again.
+    /// A reader that has to find out first says no, and is asked again and again.
     fn is_silent(&mut self, split: usize) -> bool {
         !self.at_hand(split)
     }

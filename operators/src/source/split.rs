@@ -28,6 +28,7 @@ pub(super) struct SplitState {
     pub(super) unbounded: bool,
     /// How long it was looked at since its last record, and nothing was there.
     pub(super) silent: Duration,
+    begin: Option<i64>,
     floors: Vec<SplitFloor>,
     /// The first of them that no record has reached.
     next_floor: usize,
@@ -45,10 +46,12 @@ impl SplitState {
             read: 0,
             highest: position.and_then(|at| at.highest),
             floor: position.and_then(|at| at.floor),
-            idle: position.is_some_and(|at| at.idle),
+            // Where there is an end nothing is waited for.
+            idle: position.is_some_and(|at| at.idle) && info.records_ahead.is_none(),
             ended: position.is_some_and(|at| at.ended),
             unbounded: info.records_ahead.is_none(),
             silent: Duration::ZERO,
+            begin: position.map_or(Some(info.start), |at| at.begin),
             next_floor: floors.partition_point(|floor| floor.offset < next),
             floors,
         }
@@ -105,6 +108,7 @@ impl SplitState {
             floor: self.floor,
             idle: self.idle,
             ended: self.ended,
+            begin: self.begin,
             floors: self.floors.clone(),
         }
     }

@@ -16,10 +16,11 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use serde::Serialize;
 use thalweg_query::{QueryError, Session};
 
+use super::report::{ColumnDifference, Difference, GroupDifference, SinkComparison};
 use super::shape::Shape;
+use super::{BacktestError, differences};
 
 /// So many rows, keys and windows are shown of each sink.
 const SHOWN_MAX: usize = 20;
@@ -29,97 +30,6 @@ const WINDOWS_MAX: usize = 5_000;
 const TEXT_MAX: usize = 200;
 /// The name under which queries know the variant's folder.
 const VARIANT: &str = "variant";
-
-/// A variant against the reference.
-#[derive(Debug, Clone, Serialize)]
-pub struct Comparison {
-    /// The reference.
-    pub reference: String,
-    /// The variant.
-    pub variant: String,
-    /// What is different about it.
-    pub about: String,
-    /// Each sink that both have; late and rejected rows last.
-    pub sinks: Vec<SinkComparison>,
-}
-
-/// A sink's rows on both sides.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct SinkComparison {
-    /// The sink.
-    pub sink: String,
-    /// Why it can't be compared.
-    pub not_comparable: Option<String>,
-    /// The columns that tell rows apart; none: all of them.
-    pub keys: Vec<String>,
-    /// Rows of the reference.
-    pub reference_rows: u64,
-    /// Rows of the variant.
-    pub variant_rows: u64,
-    /// Rows whose key the variant does not have.
-    pub only_reference: u64,
-    /// Rows whose key the reference does not have.
-    pub only_variant: u64,
-    /// Rows of the same key with other values.
-    pub changed: u64,
-    /// Of each column that is no key.
-    pub columns: Vec<ColumnDifference>,
-    /// The keys with the most differences, without the window.
-    pub by_key: Vec<GroupDifference>,
-    /// Windows with differences, in order.
-    pub by_window: Vec<GroupDifference>,
-    /// The first rows that differ.
-    pub rows: Vec<Difference>,
-}
-
-/// How a column of the rows that both sides have differs.
-#[derive(Debug, Clone, Serialize)]
-pub struct ColumnDifference {
-    /// The column.
-    pub column: String,
-    /// Rows in which it does.
-    pub changed: u64,
-    /// Variant minus reference over those rows, of numbers: the least, 5th percentile, median, 95th percentile and greatest.
-    pub difference: Option<[f64; 5]>,
-    /// Its mean.
-    pub mean: Option<f64>,
-}
-
-/// How the rows of a key, or of a window, differ.
-#[derive(Debug, Clone, Serialize)]
-pub struct GroupDifference {
-    /// The key's values, or the window's start.
-    pub of: Vec<Option<String>>,
-    /// As of the sink.
-    pub only_reference: u64,
-    /// As of the sink.
-    pub only_variant: u64,
-    /// As of the sink.
-    pub changed: u64,
-}
-
-/// A row that differs: its columns' values on both sides.
-#[derive(Debug, Clone, Serialize)]
-pub struct Difference {
-    /// The columns, keys first.
-    pub columns: Vec<String>,
-    /// In the reference; `None`: it has no such row.
-    pub reference: Option<Vec<Option<String>>>,
-    /// In the variant.
-    pub variant: Option<Vec<Option<String>>>,
-}
-
-impl SinkComparison {
-    /// One that was not possible.
-    pub(super) fn not_comparable(sink: &str, why: &str) -> Self {
-        SinkComparison { sink: sink.to_owned(), not_comparable: Some(why.to_owned()), ..Self::default() }
-    }
-
-    /// Whether any row differs.
-    pub fn differs(&self) -> bool {
-        self.only_reference + self.only_variant + self.changed > 0
-    }
-}
 
 /// Which rows of a live job's output are meant: it has written more than the period, and not yet all windows.
 pub(super) struct Range {
@@ -132,30 +42,47 @@ pub(super) struct Range {
 impl Range {
     // A result's event time is just before its window's end.
     fn condition(&self, shape: &Shape) -> String {
-        let (column, shift) = if shape.has_window_end { ("window_end", 1) } else { ("timestamp", 0) };
         let at = |us: i64| format!("arrow_cast({us}, 'Timestamp(Microsecond, Some(\"UTC\"))')");
-        let from = self.from_us.map(|us| format!("{column} >= {}", at(us + shift)));
-        let to = self.to_us.map(|us| format!("{column} < {}", at(us + shift)));
-        let fired = self.fired.filter(|_| shape.has_window_end).map(|us| format!("{column} <= {}", at(us)));
+        let (column, shift) = match (&shape.window_end, &shape.timestamp) {
+            (Some(end), _) => (quoted(end), 1),
+            (None, Some(timestamp)) => (quoted(timestamp), 0),
+            (None, None) => return "true".to_owned(),
+        };
+        let from = self.from_us.map(|us| format!("{column} >= {}", at(us.saturating_add(shift))));
+        let to = self.to_us.map(|us| format!("{column} < {}", at(us.saturating_add(shift))));
+        let fired = self.fired.filter(|_| shift == 1).map(|us| format!("{column} <= {}", at(us)));
         let conditions: Vec<String> = [from, to, fired].into_iter().flatten().collect();
-        if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
+        if conditions.is_empty() {
+            return "true".to_owned();
+        }
+        // A period shows records without a timestamp too.
+        format!("({}) or {column} is null", conditions.join(" and "))
     }
 }
 
-/// Compares what lies in the folder of a sink in two outputs.
+/// Compares what lies in the folder of a sink in two outputs, the reference's and the variant's; rows that differ are written into
+/// `differing`.
+///
+/// # Errors
+/// Outputs that can't be read, and what can't be written.
 pub(super) fn sink(
-    reference: &Path,
-    variant: &Path,
+    [reference, variant]: [&Path; 2],
     sink: &str,
     shape: &Shape,
     range: Option<&Range>,
-) -> Result<SinkComparison, QueryError> {
+    differing: &Path,
+) -> Result<SinkComparison, BacktestError> {
     let mut session = Session::open(reference)?;
     session.beside(VARIANT, variant)?;
     let has =
         |folder: &Path| Ok::<_, QueryError>(Session::open(folder)?.tables()?.iter().any(|t| t.name == sink));
     let both = [has(reference)?, has(variant)?];
-    let mut found = SinkComparison { sink: sink.to_owned(), keys: shape.keys.clone(), ..Default::default() };
+    let mut found = SinkComparison {
+        sink: sink.to_owned(),
+        keys: shape.keys.clone(),
+        left_out: shape.left_out.clone(),
+        ..SinkComparison::default()
+    };
     if both == [false, false] {
         return Ok(found);
     }
@@ -164,6 +91,9 @@ pub(super) fn sink(
         query.count_rows(&mut found)?;
     } else {
         query.join_rows(&mut found)?;
+    }
+    if found.differs() {
+        found.file = Some(differences::write(&session, &query.all_that_differ(), differing)?);
     }
     Ok(found)
 }
@@ -188,6 +118,7 @@ fn sources(sink: &str, shape: &Shape, range: Option<&Range>, there: [bool; 2]) -
     format!("reference as ({}), variant as ({})", from(0), from(1))
 }
 
+/// The queries about a sink.
 struct Query<'a> {
     session: &'a Session,
     sources: String,
@@ -212,7 +143,7 @@ impl Query<'_> {
         }));
         let values = self.values().into_iter().map(|value| {
             let (name, of_r, of_v) = (quoted(value.name()), side("r", value.name()), side("v", value.name()));
-            format!("r.{name} as {of_r}, v.{name} as {of_v}, (r.there and v.there and (r.{name} is distinct from v.{name})) as {}", side("d", value.name()))
+            format!("r.{name} as {of_r}, v.{name} as {of_v}, (r.__there and v.__there and (r.{name} is distinct from v.{name})) as {}", side("d", value.name()))
         });
         let any = self.values().into_iter().map(|value| {
             let name = quoted(value.name());
@@ -228,9 +159,9 @@ impl Query<'_> {
             .collect();
         let columns = list(std::iter::once(keys).chain(values));
         format!(
-            "joined as (select {columns}, v.there is null as \"only r\", r.there is null as \"only v\", \
-             coalesce(r.there and v.there and ({any}), false) as changed \
-             from (select *, true as there from reference) r full join (select *, true as there from variant) v on {})",
+            "joined as (select {columns}, v.__there is null as \"__only_r\", r.__there is null as \"__only_v\", \
+             coalesce(r.__there and v.__there and ({any}), false) as __changed \
+             from (select *, true as __there from reference) r full join (select *, true as __there from variant) v on {})",
             on.join(" and ")
         )
     }
@@ -240,7 +171,9 @@ impl Query<'_> {
         let values = self.values();
         let count = |condition: &str| format!("count(*) filter (where {condition})");
         let mut select: Vec<String> =
-            ["not \"only v\"", "not \"only r\"", "\"only r\"", "\"only v\"", "changed"].map(count).to_vec();
+            ["not \"__only_v\"", "not \"__only_r\"", "\"__only_r\"", "\"__only_v\"", "__changed"]
+                .map(count)
+                .to_vec();
         for value in &values {
             let changed = side("d", value.name());
             select.push(count(&changed));
@@ -321,7 +254,11 @@ impl Query<'_> {
         let keys = list(self.shape.keys.iter().map(|key| quoted(key)));
         let of = |which: &'static str| self.values().into_iter().map(move |value| side(which, value.name()));
         let columns = list(
-            ["\"only r\"", "\"only v\"", &keys].map(str::to_owned).into_iter().chain(of("r")).chain(of("v")),
+            ["\"__only_r\"", "\"__only_v\"", &keys]
+                .map(str::to_owned)
+                .into_iter()
+                .chain(of("r"))
+                .chain(of("v")),
         );
         let select =
             format!("select {columns} from joined where {DIFFERS} order by {keys} limit {SHOWN_MAX}");
@@ -351,15 +288,47 @@ impl Query<'_> {
         Ok(rows)
     }
 
+    // The query for all rows that differ.
+    fn all_that_differ(&self) -> String {
+        let (tables, select) = if self.shape.keys.is_empty() {
+            let columns = list(self.shape.columns.iter().map(|column| quoted(column.name())));
+            let select = format!(
+                "select {SIDE} as __difference, {columns}, \"__in_r\" as __reference_rows, \"__in_v\" as __variant_rows from ( \
+                 select *, \"__in_r\" > \"__in_v\" as \"__only_r\", \"__in_v\" > \"__in_r\" as \"__only_v\" from counted) where \"__in_r\" <> \"__in_v\""
+            );
+            (self.counted(), select)
+        } else {
+            let keys = list(self.shape.keys.iter().map(|key| quoted(key)));
+            let values = self.values().into_iter().map(|value| {
+                let name = |which: &str| quoted(&format!("{}_{which}", value.name()));
+                let (r, v) = (side("r", value.name()), side("v", value.name()));
+                format!("{r} as {}, {v} as {}", name("reference"), name("variant"))
+            });
+            let columns = list(std::iter::once(keys.clone()).chain(values));
+            (
+                self.joined(),
+                format!(
+                    "select {SIDE} as __difference, {columns} from joined where {DIFFERS} order by {keys}"
+                ),
+            )
+        };
+        format!("with {}, {tables} {select}", self.sources)
+    }
+
+    fn counted(&self) -> String {
+        let columns = list(self.shape.columns.iter().map(|column| quoted(column.name())));
+        format!(
+            "counted as (select {columns}, count(*) filter (where __side = 0) as \"__in_r\", count(*) filter (where __side = 1) as \"__in_v\" \
+             from (select {columns}, 0 as __side from reference union all select {columns}, 1 as __side from variant) group by {columns})"
+        )
+    }
+
     fn count_rows(&self, found: &mut SinkComparison) -> Result<(), QueryError> {
         let columns = list(self.shape.columns.iter().map(|column| quoted(column.name())));
-        let counted = format!(
-            "counted as (select {columns}, count(*) filter (where side = 0) as \"in r\", count(*) filter (where side = 1) as \"in v\" \
-             from (select {columns}, 0 as side from reference union all select {columns}, 1 as side from variant) group by {columns})"
-        );
-        let select = "select sum(\"in r\") as a, sum(\"in v\") as b, \
-             sum(case when \"in r\" > \"in v\" then \"in r\" - \"in v\" else 0 end) as c, \
-             sum(case when \"in v\" > \"in r\" then \"in v\" - \"in r\" else 0 end) as d from counted";
+        let counted = self.counted();
+        let select = "select sum(\"__in_r\") as a, sum(\"__in_v\") as b, \
+             sum(case when \"__in_r\" > \"__in_v\" then \"__in_r\" - \"__in_v\" else 0 end) as c, \
+             sum(case when \"__in_v\" > \"__in_r\" then \"__in_v\" - \"__in_r\" else 0 end) as d from counted";
         let totals = self.run(&counted, select)?;
         let mut figures = Figures::of(&totals);
         [
@@ -371,7 +340,7 @@ impl Query<'_> {
         .into_iter()
         .for_each(|count| *count = figures.count());
         let select = format!(
-            "select \"in r\" > \"in v\" as \"only r\", {columns} from counted where \"in r\" <> \"in v\" order by {columns} limit {SHOWN_MAX}"
+            "select \"__in_r\" > \"__in_v\" as \"__only_r\", {columns} from counted where \"__in_r\" <> \"__in_v\" order by {columns} limit {SHOWN_MAX}"
         );
         for batch in self.run(&counted, &select)? {
             let only = batch.column(0).as_boolean().clone();
@@ -386,11 +355,13 @@ impl Query<'_> {
     }
 }
 
-const DIFFERS: &str = "\"only r\" or \"only v\" or changed";
-const COUNTS_NAMED: &str = "count(*) filter (where \"only r\") as a, count(*) filter (where \"only v\") as b, count(*) filter (where changed) as c";
+const SIDE: &str =
+    "case when \"__only_r\" then 'only reference' when \"__only_v\" then 'only variant' else 'changed' end";
+const DIFFERS: &str = "\"__only_r\" or \"__only_v\" or __changed";
+const COUNTS_NAMED: &str = "count(*) filter (where \"__only_r\") as a, count(*) filter (where \"__only_v\") as b, count(*) filter (where __changed) as c";
 
 fn side(which: &str, column: &str) -> String {
-    quoted(&format!("{which}.{column}"))
+    quoted(&format!("__{which}.{column}"))
 }
 
 // Variant minus reference, where that is a number.

@@ -7,35 +7,61 @@ use crate::plan::{Plan, PlannedSink, StepKind, StreamId};
 
 const WINDOW_START: &str = "window_start";
 const WINDOW_END: &str = "window_end";
+const TIMESTAMP: &str = "timestamp";
 
 /// The columns of a sink.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) columns: Vec<Field>,
-    /// Those of which no two rows have the same values; none: rows are told apart by all that they hold.
+    /// Columns that can't be compared, and why.
+    pub(super) left_out: Vec<String>,
+    /// Those of which no two rows have the same values, the window's start first; none: rows are told apart by all that they hold.
     pub(super) keys: Vec<String>,
     /// Whether rows are results of windows.
     pub(super) is_windowed: bool,
-    pub(super) has_window_end: bool,
+    /// The column of the windows' ends.
+    pub(super) window_end: Option<String>,
+    /// The column of records' timestamps.
+    pub(super) timestamp: Option<String>,
 }
 
 impl Shape {
     /// What both have.
-    pub(super) fn common(&self, other: &Shape) -> Shape {
-        let same = |column: &&Field| {
-            other
-                .columns
-                .iter()
-                .any(|each| each.name() == column.name() && comparable(each.data_type(), column.data_type()))
-        };
-        let columns: Vec<Field> = self.columns.iter().filter(same).cloned().collect();
-        let keys = if self.keys == other.keys { self.keys.clone() } else { Vec::new() };
-        Shape { columns, keys, ..self.clone() }
+    pub(super) fn common(self, other: &Shape) -> Shape {
+        let mut left_out = Vec::new();
+        let mut columns = Vec::new();
+        for column in &self.columns {
+            match other.columns.iter().find(|each| each.name() == column.name()) {
+                None => left_out.push(format!("{} (not in the variant)", column.name())),
+                Some(each) if is_nested(column.data_type()) || is_nested(each.data_type()) => {
+                    left_out.push(format!("{} (no single values)", column.name()));
+                }
+                Some(each) if !is_comparable(column.data_type(), each.data_type()) => {
+                    left_out.push(format!("{} (of another type)", column.name()));
+                }
+                Some(_) => columns.push(column.clone()),
+            }
+        }
+        let new =
+            other.columns.iter().filter(|each| self.columns.iter().all(|own| own.name() != each.name()));
+        left_out.extend(new.map(|each| format!("{} (not in the reference)", each.name())));
+        let has = |key: &String| columns.iter().any(|column| column.name() == key);
+        let keys = if self.keys == other.keys && self.keys.iter().all(has) { self.keys } else { Vec::new() };
+        let window_end = self.window_end.filter(|end| other.window_end.as_ref() == Some(end) && has(end));
+        Shape { columns, left_out, keys, window_end, ..self }
     }
 }
 
-fn comparable(one: &DataType, other: &DataType) -> bool {
+fn is_comparable(one: &DataType, other: &DataType) -> bool {
     one == other || one.is_numeric() && other.is_numeric()
+}
+
+// Neither a value nor a list of values.
+fn is_nested(of: &DataType) -> bool {
+    match of {
+        DataType::List(item) | DataType::LargeList(item) => item.data_type().is_nested(),
+        of => of.is_nested(),
+    }
 }
 
 /// Of a planned sink.
@@ -43,27 +69,38 @@ pub(super) fn of(plan: &Plan, sink: &PlannedSink) -> Shape {
     let columns: Vec<Field> = sink.columns.fields().iter().map(|field| field.as_ref().clone()).collect();
     let windowed = window_columns(plan, sink.input.stream);
     let has = |name: &String| columns.iter().any(|column| column.name() == name);
-    let keys = match &windowed {
-        Some(names) if names.keys.iter().all(has) => names.keys.clone(),
-        _ => Vec::new(),
+    let (keys, window_end) = match &windowed {
+        Some(names) => (names.keys.clone().unwrap_or_default(), names.end.clone()),
+        None => (Vec::new(), None),
     };
-    let has_window_end = windowed.as_ref().and_then(|names| names.end.as_ref()).is_some_and(has);
-    Shape { is_windowed: windowed.is_some(), has_window_end, columns, keys }
+    Shape {
+        is_windowed: windowed.is_some(),
+        keys: if keys.iter().all(has) { keys } else { Vec::new() },
+        window_end: window_end.filter(has),
+        left_out: Vec::new(),
+        timestamp: None,
+        columns,
+    }
 }
 
 /// Of late and rejected rows.
 pub(super) fn of_refused() -> Shape {
     // How far behind a row is depends on the lateness, and says no more than that it is late.
     let told = |field: &&FieldRef| field.name() != "detail";
-    let columns =
-        refused::schema().fields().iter().filter(told).map(|field| field.as_ref().clone()).collect();
-    let keys = ["source", "topic", "partition", "offset"].map(str::to_owned).to_vec();
-    Shape { columns, keys, is_windowed: false, has_window_end: false }
+    Shape {
+        columns: refused::schema().fields().iter().filter(told).map(|field| field.as_ref().clone()).collect(),
+        left_out: Vec::new(),
+        keys: ["source", "topic", "partition", "offset"].map(str::to_owned).to_vec(),
+        is_windowed: false,
+        window_end: None,
+        timestamp: Some(TIMESTAMP.to_owned()),
+    }
 }
 
 /// What a window's own columns are called in a stream that comes from it.
+#[derive(Clone)]
 struct WindowNames {
-    keys: Vec<String>,
+    keys: Option<Vec<String>>,
     end: Option<String>,
 }
 
@@ -72,31 +109,30 @@ fn window_columns(plan: &Plan, stream: StreamId) -> Option<WindowNames> {
     let StreamId::Step(at) = stream else { return None };
     let step = &plan.steps[at];
     if let StepKind::Window(window) = &step.kind {
-        let keys =
-            std::iter::once(WINDOW_START.to_owned()).chain(window.keys.iter().map(|key| key.name.clone()));
-        return Some(WindowNames { keys: keys.collect(), end: Some(WINDOW_END.to_owned()) });
+        let keys = window.keys.iter().map(|key| key.name.clone());
+        let keys = std::iter::once(WINDOW_START.to_owned()).chain(keys).collect();
+        return Some(WindowNames { keys: Some(keys), end: Some(WINDOW_END.to_owned()) });
     }
     let inputs: Vec<Option<WindowNames>> =
         step.inputs.iter().map(|input| window_columns(plan, input.stream)).collect();
-    let [Some(names)] = inputs.as_slice() else {
+    let names = match inputs.as_slice() {
+        [only] => only.clone()?,
         // Streams of a union may hold the same keys.
-        return inputs
-            .iter()
-            .any(Option::is_some)
-            .then(|| WindowNames { keys: vec![String::new()], end: Some(WINDOW_END.to_owned()) });
+        several => {
+            let end = several.iter().flatten().next()?.end.clone();
+            let all_have = several.iter().all(|names| names.as_ref().is_some_and(|names| names.end == end));
+            WindowNames { keys: None, end: end.filter(|_| all_have) }
+        }
     };
-    let StepKind::Project(columns) = &step.kind else {
-        return Some(WindowNames { keys: names.keys.clone(), end: names.end.clone() });
-    };
+    let StepKind::Project(columns) = &step.kind else { return Some(names) };
     let called = |name: &String| {
         let is_same = |sql: &str| {
             sql == name || sql.strip_prefix('"').and_then(|sql| sql.strip_suffix('"')) == Some(name)
         };
         columns.iter().find(|column| is_same(&column.sql)).map(|column| column.name.clone())
     };
-    let keys: Option<Vec<String>> = names.keys.iter().map(called).collect();
     Some(WindowNames {
-        keys: keys.unwrap_or_else(|| vec![String::new()]),
+        keys: names.keys.and_then(|keys| keys.iter().map(called).collect()),
         end: names.end.as_ref().and_then(called),
     })
 }

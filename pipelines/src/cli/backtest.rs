@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -11,13 +10,15 @@ use comfy_table::{ContentArrangement, Table, presets};
 use thalweg_engine::control::Control;
 
 use super::validate::Format;
-use super::{load, logging, progress, run as run_command, table};
+use super::{load, logging, progress, table, terminal};
 use crate::backtest::{
     self, BacktestError, BacktestOptions, Comparison, Difference, LiveOutput, LiveState, Reference, Report,
     SinkComparison, Variant,
 };
 use crate::plan::Plan;
 use crate::spec::{self, Override};
+
+mod html;
 
 /// How wide tables are where there is no terminal, characters.
 const WIDTH: u16 = 140;
@@ -82,7 +83,7 @@ pub(super) struct BacktestArgs {
     /// Worker threads; by default one a core.
     #[arg(short, long, value_name = "N")]
     workers: Option<usize>,
-    /// Write the report as one HTML page, to hand round.
+    /// Write the report as one HTML page, to hand round. (As JSON it lies in the backtest's folder, with all rows that differ as Parquet.)
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// End with 1 when any row differs.
@@ -111,12 +112,7 @@ fn checkpoint(text: &str) -> Result<u64, String> {
 pub(super) fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
     let Some(as_written) = load::load_or_report(&args.pipeline)? else { return Ok(ExitCode::from(2)) };
     let mut variants = Vec::new();
-    let combinations = combinations(&args.sets);
-    anyhow::ensure!(
-        combinations.len() <= VARIANTS_MAX,
-        "{} variants are too many; a backtest runs {VARIANTS_MAX} at most",
-        combinations.len()
-    );
+    let combinations = combinations(&args.sets)?;
     for (number, sets) in combinations.iter().enumerate() {
         let loaded = load::load_with(&args.pipeline, sets)?;
         load::report(&loaded)?;
@@ -150,17 +146,16 @@ pub(super) fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
         workers: args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
     };
     let control = Control::new();
-    let stopping = run_command::stop_on_signal(control.clone(), Duration::from_secs(30), true)?;
+    terminal::stop_on_signal(control.clone(), "stopping; press Ctrl-C again to stop at once")?;
     let report =
         backtest::backtest(&options, reference.as_ref(), &variants, &control, &mut |name, status| {
             let watch = progress::Watch::start(name, status, true);
             Box::new(move || watch.stop())
         });
-    drop(stopping);
     let report = match report {
         Err(stopped @ BacktestError::Stopped { .. }) => {
             logging::notice(format_args!("{stopped}"));
-            return Ok(ExitCode::from(130));
+            return Ok(ExitCode::from(terminal::EXIT_INTERRUPTED));
         }
         report => report?,
     };
@@ -170,7 +165,7 @@ pub(super) fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
     if let Some(html) = &args.html {
         html.parent()
             .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(html, backtest::html(&report)))
+            .and_then(|()| std::fs::write(html, html::html(&report)))
             .with_context(|| format!("can't write {}", html.display()))?;
     }
     let mut out = std::io::stdout().lock();
@@ -186,22 +181,27 @@ fn variant(name: &str, about: &str, plan: Plan) -> Reference {
 }
 
 // One of the values of each path, in all combinations.
-fn combinations(sets: &[Override]) -> Vec<Vec<Override>> {
+fn combinations(sets: &[Override]) -> Result<Vec<Vec<Override>>> {
     let mut all: Vec<Vec<Override>> = vec![Vec::new()];
-    let mut seen: Vec<&Vec<String>> = Vec::new();
-    for set in sets {
-        if seen.contains(&&set.path) {
+    for (at, set) in sets.iter().enumerate() {
+        if sets[..at].iter().any(|before| before.path == set.path) {
             continue;
         }
-        seen.push(&set.path);
-        let values = sets.iter().filter(|other| other.path == set.path);
-        all = values
-            .flat_map(|value| {
-                all.iter().map(move |before| [before.as_slice(), std::slice::from_ref(value)].concat())
-            })
-            .collect();
+        let values: Vec<&Override> = sets.iter().filter(|other| other.path == set.path).collect();
+        let variants = all.len() * values.len();
+        anyhow::ensure!(
+            variants <= VARIANTS_MAX,
+            "{variants} variants are too many; a backtest runs {VARIANTS_MAX} at most"
+        );
+        let with = |value: &Override| {
+            let value = value.clone();
+            all.iter()
+                .map(move |before| [before.as_slice(), std::slice::from_ref(&value)].concat())
+                .collect::<Vec<_>>()
+        };
+        all = values.into_iter().flat_map(with).collect();
     }
-    all
+    Ok(all)
 }
 
 fn print(out: &mut dyn Write, report: &Report, options: &BacktestOptions) -> Result<()> {
@@ -235,11 +235,14 @@ fn print(out: &mut dyn Write, report: &Report, options: &BacktestOptions) -> Res
     for comparison in &report.comparisons {
         writeln!(out, "\n{}", heading(comparison))?;
         writeln!(out, "{}", sinks(comparison))?;
+        for sink in comparison.sinks.iter().filter(|sink| !sink.left_out.is_empty()) {
+            writeln!(out, "{}: not compared: {}", sink.sink, sink.left_out.join(", "))?;
+        }
         for sink in comparison.sinks.iter().filter(|sink| sink.differs()) {
             details(out, sink)?;
         }
     }
-    writeln!(out, "\nits rows: thalweg sql --data {}", options.output.display())?;
+    writeln!(out, "\nits rows, and those that differ: thalweg sql --data {}", options.output.display())?;
     Ok(())
 }
 
@@ -303,7 +306,7 @@ fn details(out: &mut dyn Write, sink: &SinkComparison) -> Result<()> {
         writeln!(out, "{table}")?;
     }
     if !sink.by_key.is_empty() {
-        let keys = sink.keys.iter().filter(|key| *key != "window_start").map(String::as_str);
+        let keys = sink.keys.iter().skip(1).map(String::as_str);
         let header: Vec<&str> = keys.chain(["only reference", "only variant", "changed"]).collect();
         let mut table = Table::new();
         table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(header);
@@ -360,11 +363,12 @@ mod tests {
         let set = |text: &str| Override::parse(text).unwrap();
         let sets = [set("a.b=1"), set("c=x"), set("a.b=2"), set("c=[y, z]")];
         let texts: Vec<String> = combinations(&sets)
+            .unwrap()
             .iter()
             .map(|sets| sets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
             .collect();
         assert_eq!(texts, ["a.b=1 c=x", "a.b=2 c=x", "a.b=1 c=[y, z]", "a.b=2 c=[y, z]"]);
-        assert_eq!(combinations(&[]), [Vec::new()]);
+        assert_eq!(combinations(&[]).unwrap(), [Vec::new()]);
     }
 
     #[test]

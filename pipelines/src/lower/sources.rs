@@ -76,19 +76,23 @@ impl LoweredSource {
         let bytes_max = options.limits.bytes_max.min(ahead_bytes_max / 2);
         let limits = TickLimits { ahead_bytes_max, bytes_max, ..options.limits };
         let headers = planned.metadata.contains(&MetadataColumn::Headers);
+        let replayed = options.replays.iter().find(|source| source.name == planned.name);
+        let replayed = replayed.map(|source| source.splits.as_slice());
+        let bounds = Bounds::new(options, replayed.is_some());
         let archive = |path: &Path| {
             let (source_name, path) = (planned.name.clone(), path.to_owned());
             let mut plan = ArchiveConfig { source_name, path, topic: None, headers }.resolve()?;
-            match (&planned.connector, options.period) {
-                (_, Some(period)) => plan.between(period.read_from_us, period.read_to_us)?,
-                (Connector::Kafka(kafka), None) => cut_as_topic(&mut plan, kafka)?,
-                (_, None) => {}
+            let ends = plan.ends().collect::<Vec<_>>();
+            if let Connector::Kafka(kafka) = &planned.connector {
+                cut_as_topic(&mut plan, kafka, &bounds)?;
+            }
+            if let Some(period) = options.period {
+                plan.between(period.read_from_us, period.read_to_us)?;
             }
             if let Some(topic) = plan.splits().first().map(|split| Arc::clone(&split.topic)) {
-                let replayed = |partition| {
-                    options.replays.iter().find(|at| at.topic == *topic && at.partition == partition)
-                };
-                plan.end_at(|partition| replayed(partition).map(|at| at.next));
+                if let Some(replayed) = replayed {
+                    replay(&mut plan, planned, &topic, replayed, from, &ends)?;
+                }
                 let of = |partition| from.iter().find(|at| at.topic == *topic && at.partition == partition);
                 plan.start_at(|partition| of(partition).map(|at| at.next));
             }
@@ -105,15 +109,16 @@ impl LoweredSource {
                 let mut config = kafka_config(&planned.name, kafka, headers);
                 config.prefetch_bytes_max = config.prefetch_bytes_max.min(memory.fetched_bytes);
                 if let Some(period) = options.period {
-                    config.start = period.read_from_us.map_or(Position::Earliest, Position::Timestamp);
-                    config.end = Some(period.read_to_us.map_or(Position::Latest, Position::Timestamp));
+                    let start = period.read_from_us.map(Position::Timestamp);
+                    // What has not come yet is no part of the past.
+                    let own = bounds.start && config.start != Position::Latest;
+                    config.start = start.unwrap_or(if own { config.start } else { Position::Earliest });
+                    let end = period.read_to_us.map(Position::Timestamp);
+                    let own = config.end.filter(|_| bounds.end);
+                    config.end = end.or(own).or(Some(Position::Latest));
                 }
-                if !options.replays.is_empty() {
-                    let mut topics: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
-                    for at in &options.replays {
-                        topics.entry(at.topic.clone()).or_default().insert(at.partition, at.next);
-                    }
-                    config.end = Some(Position::Offsets(topics));
+                if let Some(replayed) = replayed {
+                    replay_topics(&mut config, replayed)?;
                 }
                 if !from.is_empty() {
                     // Only of partitions that the topic has got since is the start still a question.
@@ -122,6 +127,9 @@ impl LoweredSource {
                 }
                 let mut plan = config.resolve(RESOLVE_TIMEOUT)?;
                 plan.go_on_from(from.iter().map(|at| (at.topic.as_str(), at.partition, at.next, at.end)))?;
+                if let Some(replayed) = replayed {
+                    plan.keep_only(replayed.iter().map(|at| (at.topic.as_str(), at.partition, at.number)));
+                }
                 if all_known {
                     plan.keep_only(from.iter().map(|at| (at.topic.as_str(), at.partition, at.number)));
                 }
@@ -149,7 +157,7 @@ impl LoweredSource {
         };
         let splits = connection.splits();
         let mut positions: Vec<_> =
-            splits.iter().map(|split| position_of(split, from, floor, &options.replays)).collect();
+            splits.iter().map(|split| position_of(split, from, floor, replayed)).collect();
         if let Connection::Given(given, _) = &connection {
             given.raise(&mut positions);
         }
@@ -180,8 +188,24 @@ impl LoweredSource {
     }
 }
 
+/// Whether a spec's own start and end hold: not where others take their place.
+struct Bounds {
+    start: bool,
+    end: bool,
+}
+
+impl Bounds {
+    fn new(options: &RunOptions, is_replay: bool) -> Self {
+        let period = options.period.unwrap_or_default();
+        Bounds {
+            start: !is_replay && period.read_from_us.is_none(),
+            end: !is_replay && period.read_to_us.is_none(),
+        }
+    }
+}
+
 // A recorded topic begins and ends where the topic would; as far as it goes, where that is at its earliest or latest.
-fn cut_as_topic(plan: &mut ArchivePlan, kafka: &KafkaConnector) -> Result<(), SourceError> {
+fn cut_as_topic(plan: &mut ArchivePlan, kafka: &KafkaConnector, bounds: &Bounds) -> Result<(), SourceError> {
     use crate::plan::Position::{Earliest, Latest, Offsets, Timestamp};
     let topic = plan.splits().first().map(|split| split.topic.to_string()).unwrap_or_default();
     let time = |position: &crate::plan::Position| match position {
@@ -195,9 +219,83 @@ fn cut_as_topic(plan: &mut ArchivePlan, kafka: &KafkaConnector) -> Result<(), So
         }
         Earliest | Latest | Timestamp(_) => None,
     };
-    plan.between(time(&kafka.start), kafka.end.as_ref().and_then(time))?;
-    plan.start_at(|partition| offset(&kafka.start, partition));
-    plan.end_at(|partition| kafka.end.as_ref().and_then(|end| offset(end, partition)));
+    let start = Some(&kafka.start).filter(|_| bounds.start);
+    let end = kafka.end.as_ref().filter(|_| bounds.end);
+    plan.between(start.and_then(time), end.and_then(time))?;
+    plan.start_at(|partition| start.and_then(|start| offset(start, partition)));
+    plan.end_at(|partition| end.and_then(|end| offset(end, partition)));
+    Ok(())
+}
+
+// Of an archive what a job has read. `ends` is how far the archive goes.
+fn replay(
+    plan: &mut ArchivePlan,
+    planned: &PlannedSource,
+    topic: &str,
+    replayed: &[SplitPosition],
+    from: &[SplitPosition],
+    ends: &[(i32, i64)],
+) -> Result<(), SourceError> {
+    let known = |partition: i32| replayed.iter().find(|at| at.topic == topic && at.partition == partition);
+    for at in replayed.iter().filter(|at| at.topic == topic) {
+        let seeded = from.iter().find(|seeded| seeded.topic == topic && seeded.partition == at.partition);
+        let begin = seeded.map(|seeded| seeded.next).or(at.begin).unwrap_or(at.next);
+        let archived = ends.iter().find(|(partition, _)| *partition == at.partition).map(|(_, end)| *end);
+        if begin < at.next && archived.is_none_or(|end| end < at.next) {
+            let there = archived.map_or("nothing".to_owned(), |end| format!("up to offset {end}"));
+            return Err(SourceError::Topic {
+                source_name: planned.name.clone(),
+                topic: topic.to_owned(),
+                detail: format!(
+                    "is not recorded as far as the job has read it: partition {} up to offset {}, and the archive holds {there}",
+                    at.partition, at.next
+                ),
+                hint:
+                    "record the rest (thalweg archive record), or read the topic itself: leave out --archives"
+                        .to_owned(),
+            });
+        }
+        let first =
+            plan.splits().iter().find(|split| split.partition == at.partition).map(|split| split.start);
+        if let Some(first) = first.filter(|first| begin < *first) {
+            tracing::warn!(
+                source = planned.name,
+                topic,
+                partition = at.partition,
+                "the archive begins at offset {first}, the job had begun at {begin}: what lay between is missing, if there was anything"
+            );
+        }
+    }
+    plan.start_at(|partition| known(partition).and_then(|at| at.begin));
+    // A partition that the job did not know is not read.
+    plan.end_at(|partition| Some(known(partition).map_or(0, |at| at.next)));
+    Ok(())
+}
+
+// Of topics what a job has read, or less where the period ends before.
+fn replay_topics(config: &mut KafkaConfig, replayed: &[SplitPosition]) -> Result<(), SourceError> {
+    let ends: Vec<(String, i32, i64)> = match config.end {
+        Some(Position::Timestamp(_)) => {
+            let plan = config.resolve(RESOLVE_TIMEOUT)?;
+            let end = |split: &PlannedSplit| Some((split.topic.to_string(), split.partition, split.end?));
+            plan.splits().iter().filter_map(end).collect()
+        }
+        _ => Vec::new(),
+    };
+    let mut starts: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
+    let mut stops: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
+    for at in replayed {
+        let end = ends.iter().find(|(topic, partition, _)| *topic == at.topic && *partition == at.partition);
+        let stop = end.map_or(at.next, |(_, _, end)| at.next.min(*end));
+        stops.entry(at.topic.clone()).or_default().insert(at.partition, stop);
+        if let Some(begin) = at.begin {
+            starts.entry(at.topic.clone()).or_default().insert(at.partition, begin.min(stop));
+        }
+    }
+    if config.start == Position::Earliest && !starts.is_empty() {
+        config.start = Position::Offsets(starts);
+    }
+    config.end = Some(Position::Offsets(stops));
     Ok(())
 }
 
@@ -205,14 +303,16 @@ fn position_of(
     split: &SplitInfo,
     from: &[SplitPosition],
     floor: Floor,
-    replays: &[SplitPosition],
+    replayed: Option<&[SplitPosition]>,
 ) -> SplitPosition {
     let is_it = |at: &&SplitPosition| at.topic == *split.topic && at.partition == split.partition;
     let joins = match floor {
         Floor::At(time) => Some(time),
         Floor::None | Floor::AllKnown => None,
     };
-    from.iter().find(is_it).cloned().unwrap_or_else(|| SplitPosition {
+    let own_floors = || joins.map(|time| SplitFloor { offset: split.start, time }).into_iter().collect();
+    let replayed = replayed.and_then(|replayed| replayed.iter().find(is_it));
+    let mut position = from.iter().find(is_it).cloned().unwrap_or_else(|| SplitPosition {
         topic: split.topic.to_string(),
         partition: split.partition,
         number: split.number,
@@ -222,11 +322,13 @@ fn position_of(
         floor: joins,
         idle: false,
         ended: false,
-        floors: match replays.iter().find(is_it) {
-            Some(replayed) => replayed.floors.clone(),
-            None => joins.map(|time| SplitFloor { offset: split.start, time }).into_iter().collect(),
-        },
-    })
+        begin: Some(split.start),
+        floors: own_floors(),
+    });
+    if let Some(replayed) = replayed {
+        position.floors.clone_from(&replayed.floors);
+    }
+    position
 }
 
 /// In place of a source that can't be opened: no splits, no records.

@@ -164,6 +164,7 @@ impl Checker<'_> {
                 "take a text, a whole number, a date, or true and false; a day of a timestamp is cast(… as date)",
             ),
             Err(_) if name.value == WINDOW_DATE => match find(WINDOW_START, columns) {
+                Ok((_, column)) if is_unjudged(column) => return None,
                 Ok((index, column)) if matches!(column.data_type(), DataType::Timestamp(..)) => {
                     return Some(PartitionColumn::WindowDate(index));
                 }

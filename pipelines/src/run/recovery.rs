@@ -198,11 +198,12 @@ fn lead(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovere
     }
     // Until all is cleared up and published; only then is it known that nobody was taken over in the midst of it.
     let starting = Starting::wait(&options.output, &who(), control)?;
+    // What is left to do is the newest run's.
+    if let Some(replaced) = log.replaced()? {
+        return Err(replaced.into());
+    }
     if fresh || history.is_thrown_away() {
         // Older runs are fenced off by now, and a run that was killed in the midst of it is made good.
-        if let Some(replaced) = log.replaced()? {
-            return Err(replaced.into());
-        }
         throw_away(plan, options)?;
         state::sweep(&store, &[], log.own().generation)?;
         log.forget_earlier()?;
@@ -222,7 +223,7 @@ fn lead(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovere
         return Err(RunError::Finished {
             pipeline: plan.name.clone(),
             checkpoint: base.number,
-            changed: base.plan["all"] != description["all"],
+            changed: base.plan.get("all").is_some_and(|all| *all != description["all"]),
         });
     }
     // Those of checkpoints that could still be gone back to are kept.

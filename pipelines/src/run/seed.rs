@@ -31,8 +31,14 @@ pub fn seed(plan: &Plan, options: &RunOptions, other: &Store, from: &Manifest) -
     // Where records are read from, and where results go, is another place.
     let own = changes::describe(plan, options.archives.is_some());
     let mut seeded = from.clone();
-    for part in ["input", "sinks"] {
+    for part in ["input", "sinks", "all"] {
         seeded.plan[part] = own[part].clone();
+    }
+    for split in seeded.sources.iter_mut().flat_map(|source| &mut source.splits) {
+        // What is read up to an end waits for nobody. Windows before the watermark have fired without it.
+        if std::mem::take(&mut split.idle) {
+            split.floor = split.floor.max(Some(from.watermark));
+        }
     }
     seeded.generation = log.own().generation;
     seeded.sinks.clear();

@@ -195,8 +195,14 @@ pub(super) fn scalar(text: &str, data_type: &DataType) -> Result<Value, String> 
         DataType::Boolean => text.parse().ok().map(Value::Bool),
         DataType::Int32 | DataType::Int64 | DataType::UInt64 => text.parse().ok().map(Value::Int),
         DataType::Float64 => {
-            let number = text.trim_start_matches('.').parse::<f64>().ok();
-            number.map(|number| Value::Float(number.to_bits()))
+            // As YAML writes them.
+            let named = match text {
+                ".nan" | ".NaN" | ".NAN" => "NaN",
+                ".inf" | ".Inf" | ".INF" => "inf",
+                "-.inf" | "-.Inf" | "-.INF" => "-inf",
+                text => text,
+            };
+            named.parse::<f64>().ok().map(|number| Value::Float(number.to_bits()))
         }
         DataType::Decimal128(_, scale) if *scale >= 0 => decimal(text, u32::from(scale.unsigned_abs())),
         DataType::Timestamp(..) => match text.parse::<i64>() {

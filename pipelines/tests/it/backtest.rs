@@ -169,7 +169,7 @@ sources:
     schema: event
     event_time: { field: at, lateness: 30s }
 steps:
-  per_minute: { from: events, window: { tumbling: 1m }, by: [name], select: { events: count(*) } }
+  per_minute: { from: events, window: { tumbling: 1m }, by: [name], select: { events: count(*), names: "collect(name, 3)" } }
   plain: { from: events, where: name = 'n0', select: [at, name] }
 sinks:
   per_minute: { from: per_minute, parquet: { partition_by: [name] } }
@@ -214,6 +214,20 @@ fn what_a_change_would_have_done_is_what_a_straight_computation_says() {
     let sink = of_sink(&found, "per_minute");
     let expected = [before.len() as u64, after.len() as u64, only_before, 0, differences.len() as u64];
     assert_eq!(counts(sink), expected, "{sink}");
+    let written = query(
+        &folder.path().join("backtest/counts"),
+        "select __difference as difference, count(*) as n, sum(events_variant - events_reference) as more \
+         from variant_differences.per_minute group by difference order by difference",
+    );
+    let total: i64 = differences.iter().sum();
+    let changed = &written[0];
+    assert_eq!(
+        (&changed["difference"], &changed["n"]),
+        (&"changed".into(), &differences.len().into()),
+        "{written:?}"
+    );
+    assert_eq!(changed["more"], total);
+    assert_eq!(written.len(), 1 + usize::from(only_before > 0));
     let column = &sink["columns"][1];
     assert_eq!(column["column"], "events");
     assert_eq!(column["changed"], differences.len() as u64);

@@ -164,6 +164,13 @@ struct Jobs {
 }
 
 impl Jobs {
+    /// What a job writes that nobody touches.
+    fn undisturbed(&self) -> Outcome {
+        let run = self.run("undisturbed", ONE);
+        run.to_the_end();
+        outcome(&run)
+    }
+
     /// With as many checkpoints as `checkpoint` asks for.
     fn run(&self, name: &str, checkpoint: &str) -> Run {
         let pipeline = self.folder.join(format!("{name}.yaml"));
@@ -235,9 +242,7 @@ fn a_crash_at_any_failpoint_changes_no_row() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write_archive(folder.path());
     let jobs = Jobs { folder: folder.path().to_owned() };
-    let run = jobs.run("undisturbed", ONE);
-    run.to_the_end();
-    let undisturbed = outcome(&run);
+    let undisturbed = jobs.undisturbed();
     let [read, accepted, late, rejected] = undisturbed.account;
     assert_eq!(read, EVENTS.unsigned_abs());
     assert!(accepted > late && late > 100 && rejected > 100, "{:?}", undisturbed.account);
@@ -259,9 +264,7 @@ fn a_crash_of_a_process_that_does_not_lead_changes_no_row() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write_archive(folder.path());
     let jobs = Jobs { folder: folder.path().to_owned() };
-    let run = jobs.run("undisturbed", ONE);
-    run.to_the_end();
-    let undisturbed = outcome(&run);
+    let undisturbed = jobs.undisturbed();
     for point in ["checkpoint::before_state", "checkpoint::between_state_files", "checkpoint::prepared"] {
         let run = jobs.run(&format!("follower-{}", point.replace("::", "-")), MANY);
         jobs.crash_follower(&run, point, "return");

@@ -32,7 +32,7 @@ steps:
   seconds: {{ from: events, window: {{ tumbling: 1s }}, select: {{ events: count(*) }} }}
 sinks:
   seconds: {{ from: seconds, parquet: {{}} }}
-checkpoint: {{ interval: 100ms }}
+checkpoint: {{ interval: 100ms, keep: 10_000 }}
 "#
     )
 }
@@ -104,7 +104,8 @@ fn a_silent_split_leaves_and_what_it_brings_later_is_late_only_behind_the_floor(
     assert!(summary.stopped);
 
     // Where the splits were is known to the run after it.
-    let left = newest_checkpoint(&plan, &output).sources[0].splits[1].clone();
+    let stopped_at = newest_checkpoint(&plan, &output);
+    let left = stopped_at.sources[0].splits[1].clone();
     assert_eq!(left.floor, Some((NOON_MS + 10_000) * 1000), "the job's watermark when it came back");
     write(&mut writer, &topic, 1, &[9, 20]);
     write(&mut writer, &topic, 0, &[20]);
@@ -120,19 +121,29 @@ fn a_silent_split_leaves_and_what_it_brings_later_is_late_only_behind_the_floor(
     // A replay from the topic has no silence to go by, and finds the same rows late.
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     fs::write(elsewhere.path().join("idle.yaml"), &text).expect("a pipeline");
-    let replayed = Command::new(env!("CARGO_BIN_EXE_thalweg"))
-        .current_dir(elsewhere.path())
-        .args(["backtest", "idle.yaml", "--format", "json", "--against", "live", "--live-output"])
-        .arg(&output)
-        .output()
-        .expect("the binary starts");
-    let said = String::from_utf8_lossy(&replayed.stderr);
-    let report: Json =
-        serde_json::from_slice(&replayed.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let thalweg = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+        let done = command.current_dir(elsewhere.path()).args(arguments).output().expect("the binary starts");
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    let live = output.display().to_string();
+    let against = ["backtest", "idle.yaml", "--format", "json", "--against", "live", "--live-output", &live];
+    let report: Json = serde_json::from_slice(&thalweg(&against)).expect("a report");
     assert_eq!(report["runs"][0]["summary"]["sources"][0]["late"], 2, "{report}");
     for sink in report["comparisons"][0]["sinks"].as_array().expect("sinks") {
         let differing = ["only_reference", "only_variant", "changed"].map(|field| sink[field].as_u64());
         assert_eq!(differing, [Some(0); 3], "{sink}");
         assert!(sink["sink"] == "_rejected" || sink["variant_rows"].as_u64() > Some(1), "{sink}");
     }
+    // And so does one that goes on from where the first run was stopped, when a split was idle.
+    assert!(stopped_at.sources[0].splits.iter().any(|split| split.idle), "{stopped_at:?}");
+    thalweg(&["archive", "record", "--topic", &topic, "--brokers", &brokers, "--archives", "archives"]);
+    let state = format!("checkpoint:{}", stopped_at.number);
+    let rest = thalweg(&[&against[..], &["--archives", "archives", "--state", &state]].concat());
+    let report: Json = serde_json::from_slice(&rest).expect("a report");
+    assert_eq!(report["runs"][0]["summary"]["sources"][0]["late"], 1, "{report}");
+    let sink = &report["comparisons"][0]["sinks"][0];
+    let found = ["only_reference", "only_variant", "changed"].map(|field| sink[field].as_u64());
+    assert!(found == [Some(0); 3] && sink["variant_rows"].as_u64() >= Some(1), "{sink}");
 }

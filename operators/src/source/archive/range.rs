@@ -59,6 +59,8 @@ impl ArchivePlan {
     }
 
     fn begin(&mut self, split: usize, start: i64) {
+        // Never wider than before.
+        let start = start.max(self.splits[split].start);
         self.splits[split].start = start;
         let parts = &mut self.parts[split];
         // A file whose successor begins at or before the start holds nothing that is wanted.
@@ -74,6 +76,7 @@ impl ArchivePlan {
     }
 
     fn finish(&mut self, split: usize, end: i64) {
+        let end = self.splits[split].end.map_or(end, |own| own.min(end));
         self.splits[split].end = Some(end);
         self.parts[split].retain(|part| part.first_offset < end);
         let files = &self.files;

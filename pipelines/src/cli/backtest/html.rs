@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Comparison, GroupDifference, Report, SinkComparison};
+use super::table::count;
+use crate::backtest::{Comparison, GroupDifference, Report, SinkComparison};
 use crate::run::SourceSummary;
 
 const STYLE: &str = "
@@ -22,7 +23,7 @@ svg { width: 100%; height: 9rem; background: #f6f8fa; border-radius: 6px; }
 const BARS_MAX: usize = 240;
 
 /// The page.
-pub fn html(report: &Report) -> String {
+pub(super) fn html(report: &Report) -> String {
     let mut page = String::new();
     let title = format!("{}: a backtest", report.pipeline);
     let until = |time: &Option<String>, otherwise: &str| escaped(time.as_deref().unwrap_or(otherwise));
@@ -103,7 +104,7 @@ fn details(page: &mut String, sink: &SinkComparison) {
     });
     table(page, &["column", "rows changed", "least", "p5", "median", "p95", "greatest", "mean"], changed);
     if !sink.by_key.is_empty() {
-        let keys = sink.keys.iter().filter(|key| *key != "window_start").map(String::as_str);
+        let keys = sink.keys.iter().skip(1).map(String::as_str);
         let header: Vec<&str> = keys.chain(["only reference", "only variant", "changed"]).collect();
         let rows = sink.by_key.iter().map(|group| {
             let counts = [group.only_reference, group.only_variant, group.changed].map(count);
@@ -190,17 +191,6 @@ fn table(page: &mut String, header: &[&str], rows: impl Iterator<Item = Vec<Stri
     page.push_str("</table></div>");
 }
 
-fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|group| std::str::from_utf8(group).unwrap_or_default())
-        .collect();
-    groups.join(",")
-}
-
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -212,6 +202,5 @@ mod tests {
     #[test]
     fn text_of_users_is_no_markup() {
         assert_eq!(escaped("<b a=\"1\">&"), "&lt;b a=&quot;1&quot;&gt;&amp;");
-        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
     }
 }
