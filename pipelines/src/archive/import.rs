@@ -224,8 +224,13 @@ impl Import<'_> {
             }
         });
         let offset = self.offsets.entry(partition).or_default();
+        let next = offset.checked_add(1).ok_or_else(|| ArchiveError::Folder {
+            folder: self.options.folder.display().to_string(),
+            detail: format!("has no offset left in partition {partition}"),
+            hint: "import into another folder: give --topic another name",
+        })?;
         self.writer.push(partition, *offset, fields.timestamp_ms, fields.key.as_deref(), Some(value), &[])?;
-        *offset += 1;
+        *offset = next;
         Ok(())
     }
 

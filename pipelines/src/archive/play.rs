@@ -8,7 +8,7 @@
 //!
 //! How far it is stands in the transaction itself: the next offset of each partition is the note that goes with it
 //! ([`TransactionalWriter`]). Brokers forget it after a week of silence, so it is also noted in the archive, after each transaction: that
-//! note may be behind the brokers by one, never ahead.
+//! note may be behind the brokers by one, never ahead, unless the topic was made anew: then its offsets can't hold what was sent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 use thalweg_engine::control::Control;
 use thalweg_engine::shard::hash_key;
 use thalweg_kafka::{
-    Progress, TransactionalConfig, TransactionalWriter, WriteRecord, create_topic, refused_sink_property,
+    KafkaConfig, Position, Progress, TransactionalConfig, TransactionalWriter, WriteRecord, create_topic,
+    refused_sink_property,
 };
 use thalweg_operators::source::archive::ArchivePlan;
 
-use self::feed::{Feed, Owned};
+use self::feed::{DUE_NOW, Feed, Owned};
 use super::books::{self, FORMAT};
 use super::{ArchiveError, BOOKS, resolve_existing};
 
@@ -116,6 +117,14 @@ impl Sent {
         }
         Some(Sent { records: progress.number, next })
     }
+
+    /// Whether a topic that ends there can hold what was sent. Offsets never go back, whatever is deleted, while the topic lives.
+    fn is_held(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        let held =
+            ends.values().fold(0_u64, |held, end| held.saturating_add(u64::try_from(*end).unwrap_or(0)));
+        held >= self.records
+            && self.next.keys().all(|partition| ends.get(partition).is_some_and(|end| *end > 0))
+    }
 }
 
 /// Plays an archive into a topic: what was not played before, under the same name. `advance` hears of records as they are sent, and
@@ -192,6 +201,17 @@ fn go_on(plan: &mut ArchivePlan, sent: &Sent, options: &PlayOptions) -> Result<(
     Ok(())
 }
 
+/// Where each partition of the topic ends, whoever wrote to it.
+fn ends(options: &PlayOptions) -> Result<BTreeMap<i32, i64>, ArchiveError> {
+    let mut config = KafkaConfig::new("to-kafka", &options.brokers, [&options.topic]);
+    config.end = Some(Position::Latest);
+    config.properties.clone_from(&options.properties);
+    // Where another writer's transaction is open, what is committed ends before what was sent.
+    config.properties.insert("isolation.level".to_owned(), "read_uncommitted".to_owned());
+    let plan = config.resolve(LOOK_TIMEOUT)?;
+    Ok(plan.splits().iter().map(|split| (split.partition, split.end.unwrap_or(split.start))).collect())
+}
+
 fn default_name(options: &PlayOptions) -> String {
     let folder = options.folder.canonicalize().unwrap_or_else(|_| options.folder.clone());
     let asked = format!("{}\n{}", folder.display(), options.topic);
@@ -236,11 +256,19 @@ impl Player {
             }
             _ => None,
         };
-        let sent = committed
-            .into_iter()
-            .chain([note.sent.clone()])
-            .max_by_key(|sent| sent.records)
-            .unwrap_or_default();
+        let committed = committed.unwrap_or_default();
+        let sent = if note.sent.records > committed.records { note.sent.clone() } else { committed.clone() };
+        if sent != committed && !sent.is_held(&ends(options)?) {
+            return Err(ArchiveError::Option {
+                option: "--topic",
+                detail: format!(
+                    "{topic} can't hold the {} records that were sent to it by {}: it was deleted and made anew since",
+                    sent.records,
+                    note_path.display()
+                ),
+                hint: "send all records with another --name, or remove that book".to_owned(),
+            });
+        }
         Ok(Player { writer, topic, sent, note, note_path })
     }
 
@@ -297,7 +325,7 @@ impl Player {
         let sent = self.writer.write(WriteRecord {
             topic: &self.topic,
             partition: record.partition,
-            timestamp_ms: record.timestamp_us.map(|us| us.div_euclid(1000)).filter(|ms| *ms > 0),
+            timestamp_ms: record.timestamp_ms,
             key: record.key.as_deref(),
             value: record.value.as_deref(),
             headers: &headers,
@@ -363,13 +391,16 @@ struct Open {
 /// Record time against the clock on the wall.
 struct Pace {
     speed: f64,
-    /// When the first record was due, on either.
+    /// When the first record with a timestamp was due, on either.
     begun: Option<(i64, Instant)>,
 }
 
 impl Pace {
     /// How long until a record is due.
     fn wait(&mut self, due_us: i64) -> Duration {
+        if due_us == DUE_NOW {
+            return Duration::ZERO;
+        }
         let (first_us, at) = *self.begun.get_or_insert_with(|| (due_us, Instant::now()));
         let after_s = due_us.saturating_sub(first_us).max(0) as f64 / 1e6 / self.speed;
         // So far off that it can't be counted is for ever, in the end.
@@ -380,6 +411,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
+
     use super::*;
 
     #[test]
@@ -398,5 +431,36 @@ mod tests {
         let wait = pace.wait(25_000_000);
         assert!(wait > Duration::from_millis(1900) && wait <= Duration::from_secs(2), "{wait:?}");
         assert_eq!(pace.wait(4_000_000), Duration::ZERO, "it was due before");
+    }
+
+    #[test]
+    fn the_clock_begins_with_the_first_timestamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let noon_ms = 1_772_452_800_000;
+        let mut writer = ArchiveWriter::new(folder.path(), ArchiveOptions::default()).unwrap();
+        let times = [None, Some(0), Some(-5), Some(noon_ms), None, Some(noon_ms + 2000)];
+        for (offset, timestamp_ms) in (0..).zip(times) {
+            writer.push(0, offset, timestamp_ms, None, Some(b"x"), &[]).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut feed = Feed::new(&resolve_existing(folder.path(), true).unwrap()).unwrap();
+        let mut pace = Pace { speed: 2.0, begun: None };
+        for (at, timestamp_ms) in times.into_iter().enumerate() {
+            let wait = pace.wait(feed.next_due().unwrap().unwrap());
+            let told = if at < 5 { wait.is_zero() } else { wait > Duration::from_millis(900) };
+            assert!(told && wait <= Duration::from_secs(1), "record {at} waits for {wait:?}");
+            assert_eq!(feed.take().unwrap().timestamp_ms, timestamp_ms.filter(|ms| *ms > 0));
+        }
+        assert!(feed.next_due().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_topic_that_is_too_short_does_not_hold_what_was_sent() {
+        let sent = Sent { records: 100, next: [(0, 70), (2, 900)].into() };
+        assert!(sent.is_held(&[(0, 70), (1, 0), (2, 31)].into()), "transactions take offsets, too");
+        assert!(!sent.is_held(&[(0, 0), (1, 0), (2, 0)].into()), "made anew");
+        assert!(!sent.is_held(&[(0, 50), (1, 0), (2, 49)].into()), "made anew, and written to");
+        assert!(!sent.is_held(&[(0, 500), (1, 0), (2, 0)].into()), "one partition has nothing");
+        assert!(!sent.is_held(&[(0, 500)].into()), "one is not there");
     }
 }

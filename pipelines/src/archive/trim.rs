@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct TrimOptions {
     pub before_us: i64,
     /// Whether the file in which the time lies is rewritten.
     pub exact: bool,
-    /// Look, and remove nothing.
+    /// Look, and change nothing.
     pub dry_run: bool,
 }
 
@@ -69,7 +69,15 @@ pub struct TrimSummary {
 struct Book {
     format: u32,
     publish: String,
+    /// As seen from the archive's folder, which may be moved, copied, or named from elsewhere by the run that ends this one.
     remove: PathBuf,
+}
+
+impl Book {
+    fn replacing(folder: &Path, old: &Path, publish: String) -> Book {
+        let remove = old.strip_prefix(folder).expect("invariant: an archive's files lie in its folder");
+        Book { format: FORMAT, publish, remove: remove.to_owned() }
+    }
 }
 
 /// Removes what is old.
@@ -82,10 +90,23 @@ pub fn trim(options: &TrimOptions, control: &Control) -> Result<TrimSummary, Arc
         resolve_existing(folder, false)?;
     }
     let books = folder.join(BOOKS);
-    fs::create_dir_all(&books).map_err(|error| unwritable(&books, error))?;
-    let busy = || ArchiveError::Busy { folder: folder.display().to_string() };
-    let _lock = books::lock(&books.join(LOCK))?.ok_or_else(busy)?;
-    finish(folder)?;
+    let _lock = if options.dry_run {
+        // Ending it would be a change, and before its end two files may hold the same.
+        if books.join(BOOK).exists() {
+            return Err(ArchiveError::Option {
+                option: "--dry-run",
+                detail: format!("can't look: a trim of {} goes on, or was broken off", folder.display()),
+                hint: "a trim that removes nothing ends it: --before 1970-01-01T00:00:00Z".to_owned(),
+            });
+        }
+        None
+    } else {
+        fs::create_dir_all(&books).map_err(|error| unwritable(&books, error))?;
+        let busy = || ArchiveError::Busy { folder: folder.display().to_string() };
+        let lock = books::lock(&books.join(LOCK))?.ok_or_else(busy)?;
+        finish(folder)?;
+        Some(lock)
+    };
 
     let contents = resolve_existing(folder, false)?.contents()?;
     let mut summary = TrimSummary {
@@ -182,10 +203,7 @@ fn rewrite(folder: &Path, old: &FileContent, before_us: i64) -> Result<Option<(u
         .map_err(|error| unreadable(&staged, error))?
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .unwrap_or_default();
-    books::write(
-        &folder.join(BOOKS).join(BOOK),
-        &Book { format: FORMAT, publish, remove: old.path.clone() },
-    )?;
+    books::write(&folder.join(BOOKS).join(BOOK), &Book::replacing(folder, &old.path, publish))?;
     finish(folder)?;
     Ok(Some((left_out, old.file_bytes.saturating_sub(written.file_bytes))))
 }
@@ -195,17 +213,29 @@ fn finish(folder: &Path) -> Result<(), ArchiveError> {
     let book_path = folder.join(BOOKS).join(BOOK);
     let staged = folder.join(BOOKS).join(STAGED);
     if let Some(book) = books::read::<Book>(&book_path)? {
+        let is_inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+        if !is_inside(&book.remove) || !is_inside(Path::new(&book.publish)) {
+            let (book_path, file) = (book_path.display(), book.remove.display());
+            return Err(ArchiveError::Folder {
+                folder: folder.display().to_string(),
+                detail: format!(
+                    "has a broken-off trim of a file that is not its own: {book_path} names {file}"
+                ),
+                hint: "remove that book; where two files hold the same then, take one of them out",
+            });
+        }
+        let old = folder.join(&book.remove);
         // It lies where the old one did, which may be a folder in the archive.
-        let target = book.remove.with_file_name(&book.publish);
+        let target = old.with_file_name(&book.publish);
         match fs::rename(staged.join(&book.publish), &target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound || !target.exists() => {
                 return Err(unwritable(&target, error));
             }
             _ => {}
         }
-        match fs::remove_file(&book.remove) {
+        match fs::remove_file(&old) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(unwritable(&book.remove, error));
+                return Err(unwritable(&old, error));
             }
             _ => {}
         }
@@ -266,6 +296,7 @@ mod tests {
             TrimOptions { folder: path.to_owned(), before_us: 25 * SECOND_US, exact: true, dry_run: true };
         let looked = trim(&look, &Control::new()).unwrap();
         assert_eq!((looked.files, looked.rewritten, looked.rows), (4, 2, 40));
+        assert!(!path.join(BOOKS).exists(), "who only looks leaves nothing behind");
         assert_eq!(firsts(path), [(0, 39, 40); 2]);
 
         let summary = trimmed(path, 25, false);
@@ -292,12 +323,8 @@ mod tests {
         assert_eq!(firsts(folder.path()), [(1, 3, 3)]);
     }
 
-    #[test]
-    fn a_crash_between_new_and_old_is_mended_by_the_next_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
-        written(path);
-        let before = firsts(path);
+    /// Leaves the first file's successor staged, and the book that says so; gives its name.
+    fn crash_before_publishing(path: &Path) -> String {
         let old = resolve_existing(path, false).unwrap().contents().unwrap().remove(0);
         let staged = path.join(BOOKS).join(STAGED);
         let mut writer = ArchiveWriter::new(&staged, ArchiveOptions::default()).unwrap();
@@ -306,11 +333,48 @@ mod tests {
         }
         writer.finish().unwrap();
         let publish = "part-00000-00000000000000000005-00000000000000000009.parquet".to_owned();
-        let book = Book { format: FORMAT, publish: publish.clone(), remove: old.path.clone() };
+        let book = Book::replacing(path, &old.path, publish.clone());
         books::write(&path.join(BOOKS).join(BOOK), &book).unwrap();
-        fs::rename(staged.join(&publish), path.join(&publish)).unwrap();
+        publish
+    }
+
+    #[test]
+    fn a_crash_between_new_and_old_is_mended_by_the_next_run_and_not_by_a_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        written(path);
+        let before = firsts(path);
+        let publish = crash_before_publishing(path);
+        fs::rename(path.join(BOOKS).join(STAGED).join(&publish), path.join(&publish)).unwrap();
         assert!(info(path).unwrap_err().to_string().contains("two files hold the same"));
+        let look = TrimOptions { folder: path.to_owned(), before_us: 0, exact: false, dry_run: true };
+        let error = trim(&look, &Control::new()).unwrap_err().to_string();
+        assert!(error.contains("was broken off") && error.contains("--before 1970"), "{error}");
+        assert!(info(path).is_err() && path.join(BOOKS).join(BOOK).exists(), "a look changes nothing");
         assert_eq!(trimmed(path, 0, false).files, 0);
         assert_eq!(firsts(path), [(5, 39, 35), before[1]]);
+    }
+
+    #[test]
+    fn a_copy_of_what_a_crash_left_is_mended_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("events"), folder.path().join("copy"));
+        written(&path);
+        let before = firsts(&path);
+        crash_before_publishing(&path);
+        let copied = std::process::Command::new("cp").arg("-r").args([&path, &copy]).status().unwrap();
+        assert!(copied.success());
+        trimmed(&copy, 0, false);
+        assert_eq!((firsts(&copy), firsts(&path)), (vec![(5, 39, 35), before[1]], before.clone()));
+        trimmed(&path, 0, false);
+        assert_eq!(firsts(&path), [(5, 39, 35), before[1]]);
+        // A book that names a file elsewhere is not believed.
+        for remove in [copy.join("part.parquet"), PathBuf::from("../copy/part.parquet")] {
+            let book = Book { format: FORMAT, publish: "part.parquet".to_owned(), remove };
+            books::write(&path.join(BOOKS).join(BOOK), &book).unwrap();
+            let again = TrimOptions { folder: path.clone(), before_us: 0, exact: false, dry_run: false };
+            let error = trim(&again, &Control::new()).unwrap_err().to_string();
+            assert!(error.contains("trim.json names") && error.contains("not its own"), "{error}");
+        }
     }
 }

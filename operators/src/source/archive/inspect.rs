@@ -131,8 +131,26 @@ impl ArchiveFile {
         Ok(found)
     }
 
-    /// What the file holds, partitions ascending; checked against its name where that says something.
+    /// What the file holds, partitions ascending; checked against its name where that says something. Behind each last offset there is
+    /// room for another.
     pub(super) fn contents(&self) -> Result<Vec<Content>, SourceError> {
+        let contents = self.contents_unbounded()?;
+        for Content { partition, first_offset, last_offset, .. } in &contents {
+            let found = match (*first_offset, first_offset.max(last_offset)) {
+                (first, _) if first < 0 => format!("the negative offset {first}"),
+                (_, &i64::MAX) => format!("offset {}, behind which there is none", i64::MAX),
+                _ => continue,
+            };
+            let detail = format!(
+                "partition {partition} has {found}; write it with offsets from 0 to {}, as topics have them",
+                i64::MAX - 1
+            );
+            return Err(not_an_archive(&self.path, detail));
+        }
+        Ok(contents)
+    }
+
+    fn contents_unbounded(&self) -> Result<Vec<Content>, SourceError> {
         let rows = self.parquet().file_metadata().num_rows();
         if rows == 0 {
             let of_name = |(partition, first_offset, _): (i32, i64, Option<i64>)| Content {

@@ -244,6 +244,30 @@ fn offsets_that_do_not_ascend_are_refused_with_file_and_row() {
 }
 
 #[test]
+fn offsets_beyond_those_of_topics_are_refused_before_anything_is_read() {
+    for statistics in [EnabledStatistics::Page, EnabledStatistics::None] {
+        for (offsets, told) in [
+            ([i64::MIN, 0], "partition 7 has the negative offset -9223372036854775808"),
+            ([-1, 0], "partition 7 has the negative offset -1"),
+            ([0, i64::MAX], "partition 7 has offset 9223372036854775807"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let columns =
+                vec![("partition", ints(&[7, 7])), ("offset", ints(&offsets)), ("value", text(&["{}"; 2]))];
+            write_foreign(&folder.path().join("a.parquet"), columns, statistics);
+            let error = config(folder.path()).resolve().unwrap_err();
+            assert!(matches!(error, SourceError::NotAnArchive { .. }), "{error}");
+            assert!(error.to_string().contains("a.parquet") && error.to_string().contains(told), "{error}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let columns =
+        vec![("partition", ints(&[7, 7])), ("offset", ints(&[0, i64::MAX - 1])), ("value", text(&["{}"; 2]))];
+    write_foreign(&folder.path().join("a.parquet"), columns, EnabledStatistics::Page);
+    assert_eq!(read_all(folder.path()).unwrap().len(), 2);
+}
+
+#[test]
 fn a_damaged_file_is_an_error_that_names_it_and_never_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let rows = sample(1, 3000);

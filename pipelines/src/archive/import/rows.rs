@@ -1,7 +1,7 @@
 //! Rows of files, each as one JSON object.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use arrow::json::WriterBuilder;
@@ -12,6 +12,10 @@ use super::{InputFormat, Row};
 use crate::archive::{ArchiveError, unreadable};
 
 const BATCH_ROWS: usize = 1024;
+/// Most bytes of a line, its end included: more is no line, but a file of another kind.
+const LINE_BYTES_MAX: usize = 64 << 20;
+/// So much of a longer one is shown.
+const LINE_BYTES_SHOWN: usize = 1024;
 
 /// Hands over the rows of a file, with their lines; `each` says whether to go on. Whether it came to the end.
 pub(super) fn read(
@@ -35,10 +39,24 @@ fn lines(
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(|error| unreadable(path, error))? == 0 {
+        let mut bounded = reader.by_ref().take(LINE_BYTES_MAX as u64 + 1);
+        if bounded.read_until(b'\n', &mut line).map_err(|error| unreadable(path, error))? == 0 {
             return Ok(true);
         }
         number += 1;
+        if line.len() > LINE_BYTES_MAX {
+            if !line.ends_with(b"\n") {
+                reader.skip_until(b'\n').map_err(|error| unreadable(path, error))?;
+            }
+            let reason = format!(
+                "it is longer than {} MiB (its first {LINE_BYTES_SHOWN} bytes are shown)",
+                LINE_BYTES_MAX >> 20
+            );
+            if !each(number, Row::Bad { raw: &line[..LINE_BYTES_SHOWN], reason })? {
+                return Ok(false);
+            }
+            continue;
+        }
         let row = line.strip_suffix(b"\n").unwrap_or(&line);
         let row = row.strip_suffix(b"\r").unwrap_or(row);
         if !row.trim_ascii().is_empty() && !each(number, Row::Good(row))? {

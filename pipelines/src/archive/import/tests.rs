@@ -125,6 +125,32 @@ fn a_bad_line_is_an_error_with_its_place_or_goes_to_the_rejects() {
 }
 
 #[test]
+fn a_line_without_an_end_is_bad_and_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(b"{\"at\":1}\n").unwrap();
+    for _ in 0..65 {
+        file.write_all(&vec![b'['; 1 << 20]).unwrap();
+    }
+    file.write_all(b"\n{\"at\":3}\n").unwrap();
+    let rejects = folder.path().join("rejects.jsonl");
+    let options = ImportOptions {
+        rejects: Some(rejects.clone()),
+        ..options(folder.path(), std::slice::from_ref(&path))
+    };
+    let summary = imported(&options);
+    assert_eq!((summary.records, summary.rejected), (2, 1));
+    assert_eq!(found(&options.folder)[1], row(1, 3, None, "{\"at\":3}"));
+    let rejected = fs::read_to_string(rejects).unwrap();
+    assert!(
+        rejected.contains("\"line\":2") && rejected.contains("longer than 64 MiB") && rejected.len() < 2000,
+        "{} bytes",
+        rejected.len()
+    );
+}
+
+#[test]
 fn columns_of_csv_are_numbers_only_if_all_their_values_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.csv");
@@ -230,6 +256,14 @@ fn what_a_crash_left_unpublished_is_published_and_the_rest_thrown_away() {
     imported(&options);
     let expected = [row(0, 5, None, "{\"at\":5}"), row(1, 1, None, "{\"at\":1}")];
     assert_eq!(found(&options.folder), expected);
+    // The last offset there is stays free.
+    let mut writer = ArchiveWriter::new(&options.folder, ArchiveOptions::default()).unwrap();
+    writer.push(0, i64::MAX - 1, 5, None, Some(b"{}"), &[]).unwrap();
+    writer.finish().unwrap();
+    let again = ImportOptions { again: true, ..options.clone() };
+    let error = import(&again, &Control::new(), &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("no offset left in partition 0"), "{error}");
+    assert_eq!(found(&options.folder).len(), 3);
     // A recorded topic's offsets are its own.
     fs::write(options.folder.join(BOOKS).join(RECORDING), "{}").unwrap();
     let error = import(&options, &Control::new(), &|_| {}).unwrap_err().to_string();

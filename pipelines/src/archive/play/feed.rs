@@ -12,12 +12,16 @@ use crate::archive::ArchiveError;
 const QUEUE_RECORDS: usize = 512;
 const QUEUE_BYTES: usize = 1 << 20;
 
+/// When a record is due before which there is no timestamp in its split.
+pub(super) const DUE_NOW: i64 = i64::MIN;
+
 /// A record that waits for its turn.
 pub(super) struct Owned {
     pub(super) partition: i32,
     pub(super) offset: i64,
-    pub(super) timestamp_us: Option<i64>,
-    /// The latest timestamp of its split so far: within a split the offset decides.
+    /// Milliseconds since the epoch; brokers have none that is not above 0.
+    pub(super) timestamp_ms: Option<i64>,
+    /// The latest timestamp of its split so far, in microseconds: within a split the offset decides.
     due_us: i64,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
@@ -30,7 +34,7 @@ impl Owned {
         Owned {
             partition,
             offset: record.offset,
-            timestamp_us: record.timestamp_us,
+            timestamp_ms: timestamp_ms(record),
             due_us,
             key: owned(record.key),
             value: owned(record.value),
@@ -41,6 +45,10 @@ impl Owned {
     pub(super) fn bytes(&self) -> usize {
         self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
     }
+}
+
+fn timestamp_ms(record: &Record<'_>) -> Option<i64> {
+    record.timestamp_us.map(|us| us.div_euclid(1000)).filter(|ms| *ms > 0)
 }
 
 /// The splits of an archive, merged by time.
@@ -60,12 +68,12 @@ impl Feed {
     pub(super) fn new(plan: &ArchivePlan) -> Result<Feed, ArchiveError> {
         let reader = plan.reader(0, 1)?;
         let queue =
-            |partition| Queue { partition, records: VecDeque::new(), latest_us: i64::MIN, ended: false };
+            |partition| Queue { partition, records: VecDeque::new(), latest_us: DUE_NOW, ended: false };
         let queues = reader.splits().iter().map(|split| queue(split.partition)).collect();
         Ok(Feed { reader, queues })
     }
 
-    /// When the next record is due; `None`: there is none.
+    /// When the next record is due, which may be [`DUE_NOW`]; `None`: there is none.
     pub(super) fn next_due(&mut self) -> Result<Option<i64>, ArchiveError> {
         for (split, queue) in self.queues.iter_mut().enumerate() {
             while queue.records.is_empty() && !queue.ended {
@@ -78,7 +86,8 @@ impl Feed {
                 };
                 let Queue { partition, records, latest_us, .. } = &mut *queue;
                 let progress = self.reader.read(request, &mut |record| {
-                    *latest_us = (*latest_us).max(record.timestamp_us.unwrap_or(i64::MIN));
+                    let own = timestamp_ms(&record).and(record.timestamp_us);
+                    *latest_us = (*latest_us).max(own.unwrap_or(DUE_NOW));
                     records.push_back(Owned::of(*partition, &record, *latest_us));
                 })?;
                 queue.ended = progress.ended.contains(&split);

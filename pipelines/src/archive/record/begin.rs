@@ -88,7 +88,20 @@ impl LastRecord {
 /// What was deleted before it could be recorded into a folder, as its recorder has noted.
 pub(crate) fn lost(folder: &std::path::Path) -> Result<Vec<Lost>, ArchiveError> {
     let book: Option<Book> = books::read(&folder.join(crate::archive::BOOKS).join(BOOK))?;
-    Ok(book.map_or_else(Vec::new, |book| book.lost))
+    Ok(book.map_or_else(Vec::new, |book| merged(book.lost)))
+}
+
+/// Each offset once, by partition: between two runs that skip what was lost, more may be lost at the same place.
+fn merged(mut lost: Vec<Lost>) -> Vec<Lost> {
+    lost.sort_by_key(|lost| (lost.partition, lost.from));
+    lost.dedup_by(|next, before| {
+        let overlap = next.partition == before.partition && next.from <= before.to;
+        if overlap {
+            before.to = before.to.max(next.to);
+        }
+        overlap
+    });
+    lost
 }
 
 /// How many partitions the topic has now, as far as the brokers say so soon.
@@ -167,14 +180,12 @@ pub(super) fn begin(options: &RecordOptions, holder: &Holder) -> Result<Begun, A
                 let topic = options.topic.clone();
                 return Err(ArchiveError::Lost { topic, partition, from: next, to: lowest - 1 });
             }
-            let lost = Lost { partition, from: next, to: lowest - 1 };
-            if !book.lost.contains(&lost) {
-                book.lost.push(lost);
-            }
+            book.lost.push(Lost { partition, from: next, to: lowest - 1 });
             next = lowest;
         }
         nexts.insert(partition, next);
     }
+    book.lost = merged(book.lost);
     set_end(&mut book, options)?;
     books::write(&holder.book(BOOK), &book)?;
 
@@ -305,4 +316,17 @@ fn last_record(archived: &ArchivePlan, partition: i32) -> Result<Option<LastReco
         ended = !reader.read(request, &mut |record| last = Some(LastRecord::of(&record)))?.ended.is_empty();
     }
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_twice_counts_once() {
+        let lost = |partition, from, to| Lost { partition, from, to };
+        let noted =
+            vec![lost(1, 5, 9), lost(0, 5, 7), lost(1, 5, 20), lost(1, 30, 40), lost(1, 6, 8), lost(0, 8, 9)];
+        assert_eq!(merged(noted), [lost(0, 5, 7), lost(0, 8, 9), lost(1, 5, 20), lost(1, 30, 40)]);
+    }
 }

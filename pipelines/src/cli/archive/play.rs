@@ -15,7 +15,8 @@ use crate::cli::{generate, table};
 
 /// Play an archive into a topic, each record once: as fast as it goes, or at a speed by the records' timestamps.
 ///
-/// Partitions, keys, values, headers and timestamps are kept; offsets are the topic's own. Records are sent in transactions that say how
+/// Partitions, keys, values, headers and timestamps are kept, but for timestamps at or before 1970-01-01T00:00:00Z: such a record, as one
+/// without a timestamp, gets the time at which it is sent. Offsets are the topic's own. Records are sent in transactions that say how
 /// far it is, so the same command goes on where it was, after a crash as well: read the topic with isolation.level=read_committed. Once
 /// all is sent, it sends what the archive has got since; --name gives it another life, for sending all again. Topics delete records by
 /// their timestamps: into one with the usual retention, old records vanish (--create-topic makes one that keeps them).
@@ -37,7 +38,8 @@ pub(super) struct ToKafkaArgs {
     /// A property of librdkafka, such as security.protocol=ssl; may be given several times.
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = generate::property)]
     properties: Vec<(String, String)>,
-    /// How many times as fast as the records' timestamps go, such as 10x or 0.5x; by default as fast as it goes.
+    /// How many times as fast as the records' timestamps go, such as 10x or 0.5x; by default as fast as it goes. The clock begins with the
+    /// first timestamp after 1970-01-01T00:00:00Z; a record without one is due with the record before it in its partition.
     #[arg(long, value_name = "SPEED", value_parser = speed)]
     speed: Option<f64>,
     /// A name to know it by when it is run again; by default it follows from the archive's path and the topic.

@@ -39,7 +39,7 @@ pub(super) struct TrimArgs {
     /// Rewrite the file in which the time lies, without the records before it; its first record that is not older is the new first.
     #[arg(long)]
     exact: bool,
-    /// Remove nothing; say what would be removed.
+    /// Change nothing; say what would be removed.
     #[arg(long)]
     dry_run: bool,
     /// How to print the result: text for people, json for scripts.

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use serde_json::Value as Json;
+use thalweg_kafka::{TransactionalConfig, create_topic, delete_topic};
 
 use super::{Beside, archived, command, done, fill, in_topic, ran, refused, said, settled, without_offsets};
 use crate::binary::LIMIT;
 use crate::kafka::{broker, new_topic};
-use crate::patience::{holds_within, wait_until};
+use crate::patience::{PATIENCE, holds_within, wait_until};
 
 #[test]
 fn there_and_back_again_gives_the_same_records() {
@@ -108,6 +109,41 @@ fn a_crash_at_any_step_of_a_transaction_loses_no_record_and_repeats_none() {
         assert_eq!(again.contains("nothing to send"), point == "kafka::committed", "{point}: {again}");
         assert!(without_offsets(&settled(brokers, &back)) == without_offsets(&recorded), "{point}");
     }
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_told() {
+    let brokers = broker().brokers();
+    let topic = new_topic(brokers, "source", 2);
+    fill(brokers, &topic, 2, 0..1000);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let archives = folder.path().display().to_string();
+    let archive = folder.path().join(&topic);
+    done(&["record", "--topic", &topic, "--brokers", brokers, "--archives", &archives]);
+    let back = new_topic(brokers, "anew", 2);
+    let path = archive.display().to_string();
+    let play = ["to-kafka", &path, "--topic", &back, "--brokers", brokers, "--name", &back];
+    assert!(done(&play).starts_with("1,000 records"));
+    delete_topic(brokers, &back).expect("it can be deleted");
+    create_topic(brokers, &back, 2, &[("retention.ms", "-1")]).expect("it can be made");
+    let config = TransactionalConfig {
+        name: "test".into(),
+        id: format!("thalweg.archive.{back}"),
+        brokers: brokers.into(),
+        topic: back.clone(),
+        properties: Default::default(),
+    };
+    let progress = || config.committed(PATIENCE).expect("brokers").progress;
+    wait_until("the brokers have forgotten it", || progress().is_none());
+    refused(&play, &["can't hold the 1000 records", "made anew", "--name", "played-"]);
+    assert!(in_topic(brokers, &back).is_empty());
+    // Who only lost what the brokers knew is not bothered: see above. Without the book all is sent again.
+    let book =
+        fs::read_dir(archive.join(".archive")).expect("books").map(|entry| entry.expect("a book").path());
+    let played = |path: &std::path::PathBuf| path.display().to_string().contains("played-");
+    fs::remove_file(book.into_iter().find(played).expect("a book")).expect("it goes");
+    assert!(done(&play).starts_with("1,000 records"));
+    assert_eq!(settled(brokers, &back).len(), 1000);
 }
 
 #[test]

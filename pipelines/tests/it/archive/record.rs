@@ -251,6 +251,20 @@ fn a_topic_that_is_another_one_and_records_that_are_gone_are_told() {
     let info = done(&["info", &archive.display().to_string()]);
     assert!(info.contains("partition 1: no records from offset 600 to 699"), "{info}");
 
+    // Skipped twice, and nothing recorded in between: each lost offset counts once.
+    fill(brokers, &topic, 2, 2000..2200);
+    delete_records(brokers, &topic, 1, 1050).expect("records are deleted");
+    let skip = [&record[..], &["--skip-lost", "--format", "json", "--to", "2026-03-02T12:00:00Z"]].concat();
+    done(&skip);
+    delete_records(brokers, &topic, 1, 1080).expect("records are deleted");
+    done(&skip);
+    let info: Json =
+        serde_json::from_str(&done(&["info", &archive.display().to_string(), "--format", "json"]))
+            .expect("what it holds");
+    let lost: Vec<_> = info["lost"].as_array().expect("a list").iter().map(|lost| &lost["to"]).collect();
+    assert_eq!(lost, [699, 1079], "{info}");
+    assert_eq!(archived(&archive).len(), 1900);
+
     // Made anew: shorter than what was recorded, and longer.
     delete_topic(brokers, &topic).expect("it can be deleted");
     create_topic(brokers, &topic, 2, &[("retention.ms", "-1")]).expect("it can be made");
