@@ -55,6 +55,8 @@ pub struct BacktestOptions {
     pub warm_up_us: Option<i64>,
     /// How much after `to_us` is read; `None`: the lateness of sources, and a minute.
     pub cool_down_us: Option<i64>,
+    /// Columns that are not compared.
+    pub ignore: Vec<String>,
     /// Where a live job was: windows that were open then go on, and what it had read is not read again.
     pub state: Option<LiveState>,
     /// Worker threads.
@@ -138,6 +140,14 @@ pub enum BacktestError {
     /// What is read is given twice.
     #[error("a backtest that goes on from a checkpoint begins there; leave out --from and --warm-up")]
     StateAndFrom,
+    /// Nothing was read, which proves nothing.
+    #[error(
+        "{variant}: no record was read: the sources hold none there; look at what they hold with thalweg archive info, and at --from, --to and --state"
+    )]
+    Nothing {
+        /// The variant.
+        variant: String,
+    },
     /// The period ends before it begins.
     #[error("the period ends before it begins; let --to be later than --from")]
     EmptyPeriod,
@@ -220,6 +230,9 @@ pub fn backtest(
         let summary = summary?;
         if summary.stopped {
             return Err(BacktestError::Stopped { folder: options.output.display().to_string() });
+        }
+        if summary.sources.iter().all(|source| source.read == 0) {
+            return Err(BacktestError::Nothing { variant: variant.name.clone() });
         }
         runs.push(RunReport { name: variant.name.clone(), about: variant.about.clone(), summary });
     }

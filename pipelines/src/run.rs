@@ -114,6 +114,16 @@ pub enum RunError {
         /// The sink's folder.
         folder: String,
     },
+    /// The output folder is another pipeline's.
+    #[error(
+        "{folder} holds the checkpoints of another pipeline, {other}; choose another folder with --output"
+    )]
+    OtherPipeline {
+        /// The output folder.
+        folder: String,
+        /// The name of the pipeline whose it is.
+        other: String,
+    },
     /// The output folder can't be used.
     #[error("can't use the output folder {folder}: {source}")]
     Output {

@@ -22,7 +22,7 @@ const EXIT_INTERRUPTED: u8 = 130;
 Examples:
   thalweg sql \"select * from provider_health order by errors desc limit 10\"
   thalweg sql \"show tables\"
-  thalweg sql --data output/user_sessions --format csv \"select * from sessions\" > sessions.csv
+  thalweg sql --data output/user_sessions --format csv \"select * from user_sessions\" > sessions.csv
   thalweg sql --data archive \"select count(*), max(timestamp) from \\\"provider-requests\\\"\"
   thalweg sql < report.sql")]
 pub struct SqlArgs {

@@ -82,6 +82,7 @@ impl<'a> Against<'a> {
 
     fn sink(&self, own: &PlannedSink, other: &PlannedSink) -> Result<SinkComparison, BacktestError> {
         let shape = shape::of(self.plan, other).common(&shape::of(&self.variant.plan, own));
+        let shape = shape.without(&self.options.ignore);
         if let Some(why) = self.hindrance(&shape, other) {
             return Ok(SinkComparison::not_comparable(&own.name, why));
         }

@@ -25,7 +25,7 @@ use super::{BacktestError, differences};
 /// So many rows, keys and windows are shown of each sink.
 const SHOWN_MAX: usize = 20;
 /// Windows of a chart.
-const WINDOWS_MAX: usize = 5_000;
+const WINDOWS_MAX: u64 = 240;
 /// Characters of a value that are shown.
 const TEXT_MAX: usize = 200;
 /// The name under which queries know the variant's folder.
@@ -220,13 +220,33 @@ impl Query<'_> {
                 let keys = list(keys.iter().map(|key| quoted(key)));
                 let most = format!("order by n desc, {keys} limit {SHOWN_MAX}");
                 found.by_key = self.groups(&joined, &keys, &most)?;
-                let start = quoted(start);
-                let first = format!("order by {start} limit {WINDOWS_MAX}");
-                found.by_window = self.groups(&joined, &start, &first)?;
+                found.by_window = self.by_window(&joined, &quoted(start))?;
             }
             found.rows = self.differences(&joined)?;
         }
         Ok(())
+    }
+
+    // Windows may begin at any time: those that begin about the same time are counted together where there are many.
+    fn by_window(&self, joined: &str, start: &str) -> Result<Vec<GroupDifference>, QueryError> {
+        let us = format!("cast({start} as bigint)");
+        let range = self.run(
+            joined,
+            &format!(
+                "select min({us}) as a, max({us}) as b, count(distinct {us}) as n from joined where {DIFFERS}"
+            ),
+        )?;
+        let mut range = Figures::of(&range);
+        let (first, last, windows) =
+            (range.number().unwrap_or(0.0), range.number().unwrap_or(0.0), range.count());
+        let width =
+            if windows <= WINDOWS_MAX { 1 } else { ((last - first) / WINDOWS_MAX as f64).ceil() as i64 };
+        let bucket =
+            format!("arrow_cast({us} - {us} % {}, 'Timestamp(Microsecond, Some(\"UTC\"))')", width.max(1));
+        let select = format!(
+            "select count(*) as n, {COUNTS_NAMED}, {bucket} as __at from joined where {DIFFERS} group by __at order by __at"
+        );
+        self.grouped(joined, &select)
     }
 
     fn groups(&self, joined: &str, by: &str, order: &str) -> Result<Vec<GroupDifference>, QueryError> {
@@ -236,8 +256,12 @@ impl Query<'_> {
         let select = format!(
             "select count(*) as n, {COUNTS_NAMED}, {by} from joined where {DIFFERS} group by {by} {order}"
         );
+        self.grouped(joined, &select)
+    }
+
+    fn grouped(&self, joined: &str, select: &str) -> Result<Vec<GroupDifference>, QueryError> {
         let mut groups = Vec::new();
-        for batch in self.run(joined, &select)? {
+        for batch in self.run(joined, select)? {
             let counts: Vec<_> =
                 (1..4).map(|at| batch.column(at).as_primitive::<Int64Type>().clone()).collect();
             let of = texts(&batch, 4..batch.num_columns())?;

@@ -26,6 +26,16 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// Without columns that are not to be compared; keys stay.
+    pub(super) fn without(mut self, ignored: &[String]) -> Shape {
+        let is_ignored =
+            |column: &Field| ignored.contains(column.name()) && !self.keys.contains(column.name());
+        let (out, columns) = self.columns.into_iter().partition(is_ignored);
+        self.left_out
+            .extend(Vec::from_iter(out).iter().map(|column: &Field| format!("{} (ignored)", column.name())));
+        Shape { columns, ..self }
+    }
+
     /// What both have.
     pub(super) fn common(self, other: &Shape) -> Shape {
         let mut left_out = Vec::new();

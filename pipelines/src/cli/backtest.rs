@@ -74,6 +74,9 @@ pub(super) struct BacktestArgs {
     /// The folder of the live job's outputs; by default output/<pipeline>.
     #[arg(long, value_name = "DIR")]
     live_output: Option<PathBuf>,
+    /// Leave a column out of the comparison, such as window_end where a session's gap is varied; may be given several times.
+    #[arg(long, value_name = "COLUMN")]
+    ignore: Vec<String>,
     /// Go on from a checkpoint of the live job: its open windows, and what it had not read yet. Needs --archives.
     #[arg(long, value_name = "checkpoint:N", value_parser = checkpoint, conflicts_with_all = ["from", "warm_up"])]
     state: Option<u64>,
@@ -141,6 +144,7 @@ pub(super) fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
         from_us: args.from.map(|at| at.us),
         to_us: args.to.map(|at| at.us),
         warm_up_us: args.warm_up.as_ref().map(|each| each.us),
+        ignore: args.ignore.clone(),
         state: args.state.map(|number| LiveState::open(&as_written, &live_folder, number)).transpose()?,
         cool_down_us: args.cool_down.as_ref().map(|each| each.us),
         workers: args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
@@ -242,7 +246,8 @@ fn print(out: &mut dyn Write, report: &Report, options: &BacktestOptions) -> Res
             details(out, sink)?;
         }
     }
-    writeln!(out, "\nits rows, and those that differ: thalweg sql --data {}", options.output.display())?;
+    let compared = if report.comparisons.is_empty() { "" } else { ", and those that differ" };
+    writeln!(out, "\nits rows{compared}: thalweg sql --data {}", options.output.display())?;
     Ok(())
 }
 

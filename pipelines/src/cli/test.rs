@@ -120,7 +120,9 @@ fn run(args: &TestArgs, watched: &mut Watched) -> Result<u8> {
         all.push(tested);
     }
     if let Some(path) = &args.junit {
-        let xml = junit::to_xml(all.iter().map(|tested| (tested.file.as_path(), &tested.reports[..])));
+        let xml = junit::to_xml(
+            all.iter().map(|tested| (tested.file.as_path(), &tested.reports[..], &tested.problems[..])),
+        );
         let xml = xml.map_err(anyhow::Error::msg)?;
         std::fs::write(path, xml).with_context(|| format!("can't write {}", path.display()))?;
     }

@@ -106,6 +106,13 @@ impl Expressions {
         Err(findings)
     }
 
+    /// Whether a text is an SQL expression; nothing is said of what it names.
+    pub(super) fn syntax(&self, sql: &str) -> Result<(), Finding> {
+        let dialect = self.state.config_options().sql_parser.dialect;
+        let parsed = self.state.sql_to_expr_with_alias(sql, &dialect);
+        parsed.map(drop).map_err(|error| messages::explain(&error, &[], &[]))
+    }
+
     /// Compiles an expression over `columns`: coerced, simplified, and physical.
     pub(super) fn compile(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Finding> {
         let explain = |error: DataFusionError| messages::explain(&error, columns, &[]);

@@ -9,12 +9,14 @@ use crate::spec::{Spanned, suggest};
 /// Streams by name.
 pub(super) struct Names {
     streams: BTreeMap<String, StreamId>,
+    /// What a name that is none was probably meant to be: it has been said, and the rest is looked at all the same.
+    guesses: BTreeMap<String, StreamId>,
 }
 
 impl Names {
     /// The stream of this name.
     pub(super) fn stream(&self, name: &Spanned<String>) -> Option<StreamId> {
-        self.streams.get(&name.value).copied()
+        self.streams.get(&name.value).or_else(|| self.guesses.get(&name.value)).copied()
     }
 }
 
@@ -34,7 +36,7 @@ impl Checker<'_> {
             }
             streams.insert(step.name.value.clone(), StreamId::Step(index));
         }
-        let names = Names { streams };
+        let mut names = Names { streams, guesses: BTreeMap::new() };
         let spec = self.spec;
         for step in &spec.steps {
             for from in &step.from {
@@ -45,7 +47,31 @@ impl Checker<'_> {
             self.known(&sink.from, &names, &format!("sinks.{}.from", sink.name.value), None);
         }
         self.unread(&names);
+        names.guesses = self.guesses(&names);
         names
+    }
+
+    // Only what comes before a step, so that no guess closes a circle.
+    fn guesses(&self, names: &Names) -> BTreeMap<String, StreamId> {
+        let spec = self.spec;
+        let sources: Vec<&str> = spec.sources.iter().map(|source| source.name.value.as_str()).collect();
+        let mut guesses = BTreeMap::new();
+        let steps = spec.steps.iter().enumerate();
+        let read_by_steps =
+            steps.flat_map(|(at, step)| step.from.iter().map(move |from| (from, &spec.steps[..at])));
+        let read_by_sinks = spec.sinks.iter().map(|sink| (&sink.from, &spec.steps[..]));
+        for (from, before) in read_by_steps.chain(read_by_sinks) {
+            if names.stream(from).is_some() || from.is_empty() {
+                continue;
+            }
+            let before = before.iter().filter(|step| step.from.iter().all(|each| each.value != from.value));
+            let candidates = sources.iter().copied().chain(before.map(|step| step.name.value.as_str()));
+            let near = suggest::nearest(from, candidates);
+            let only = || Some(sources[0]).filter(|_| sources.len() == 1 && spec.steps.len() <= 1);
+            let guess = near.or_else(only).and_then(|name| names.streams.get(name));
+            guesses.extend(guess.map(|guess| (from.value.clone(), *guess)));
+        }
+        guesses
     }
 
     fn known(&mut self, from: &Spanned<String>, names: &Names, path: &str, own_name: Option<&str>) {

@@ -199,14 +199,18 @@ impl Checker<'_> {
         if name.ends_with(".yaml") || name.ends_with(".yml") {
             return self.schema_file(name, &path);
         }
-        Schema::builtin(name).or_else(|| {
-            let mut names: Vec<&str> =
-                self.spec.schemas.iter().map(|schema| schema.name.value.as_str()).collect();
-            names.extend(Schema::builtin_names().map(|name| -> &str { name }));
-            let hint = suggest::hint(name, &names, "schemas");
-            self.problem(name.at, &path, format!("unknown schema \"{}\"", name.value), hint);
-            None
-        })
+        if let Some(schema) = Schema::builtin(name) {
+            return Some(schema);
+        }
+        let inline = &self.spec.schemas;
+        let mut names: Vec<&str> = inline.iter().map(|schema| schema.name.value.as_str()).collect();
+        names.extend(Schema::builtin_names().map(|name| -> &str { name }));
+        let hint = suggest::hint(name, &names, "schemas");
+        self.problem(name.at, &path, format!("unknown schema \"{}\"", name.value), hint);
+        // What was probably meant: the rest is looked at all the same.
+        let near = suggest::nearest(name, names.iter().copied())?;
+        let inline = inline.iter().find(|schema| schema.name.value == near);
+        inline.map_or_else(|| Schema::builtin(near), |schema| schema.schema.clone())
     }
 
     fn schema_file(&mut self, name: &Spanned<String>, path: &str) -> Option<Arc<Schema>> {

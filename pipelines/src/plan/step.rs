@@ -19,8 +19,12 @@ impl Checker<'_> {
         let before = self.problems.len();
         let path = format!("steps.{}", step.name.value);
         let inputs: Option<Vec<StreamId>> = step.from.iter().map(|from| names.stream(from)).collect();
-        let Some(inputs) = inputs.filter(|inputs| !inputs.is_empty()) else { return (None, None) };
-        let Some(columns) = self.union(step, &inputs, &path) else { return (None, None) };
+        let inputs = inputs.filter(|inputs| !inputs.is_empty());
+        let columns = inputs.as_ref().and_then(|inputs| self.union(step, inputs, &path));
+        let (Some(inputs), Some(columns)) = (inputs, columns) else {
+            self.syntax(step, &path);
+            return (None, None);
+        };
         let visible = columns.visible();
         let filter = step
             .filter
@@ -46,6 +50,23 @@ impl Checker<'_> {
         let is_right = !step.incomplete && self.problems.len() == before && !visible.iter().any(is_unjudged);
         let checked = kind.filter(|_| is_right).map(|kind| CheckedStep { inputs, visible, filter, kind });
         (checked, (!step.columns_unknown).then_some(columns))
+    }
+
+    /// Of a step whose input is not known: whether its expressions are SQL at all.
+    fn syntax(&mut self, step: &StepSpec, path: &str) {
+        let conditions = [("where", &step.filter), ("having", &step.having)];
+        let conditions = conditions.into_iter().filter_map(|(key, sql)| {
+            sql.as_ref().map(|sql| (sql.at, format!("{path}.{key}"), sql.value.clone()))
+        });
+        let columns = step.by.iter().chain(&step.select).flatten().map(|column| {
+            let (at, sql) = sql_of(column);
+            (at, column.path.clone(), sql)
+        });
+        for (at, path, sql) in conditions.chain(columns).collect::<Vec<_>>() {
+            if let Err(finding) = self.expressions.syntax(&sql) {
+                self.findings(at, &path, vec![finding]);
+            }
+        }
     }
 
     /// A column of `by` or of `select` without a window.

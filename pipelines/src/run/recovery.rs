@@ -72,7 +72,7 @@ pub fn open_store(plan: &Plan, output: &Path) -> Result<Store, CheckpointError> 
 /// Makes a job ready to begin, in the process that leads it or in another one.
 pub(super) fn recover(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovered, RunError> {
     match &options.cluster {
-        Cluster::Threads { .. } => lead(plan, options, control),
+        Cluster::Threads { .. } => lead(plan, options),
         Cluster::Processes(cluster) if cluster.process == 0 => {
             let welcome = |generation, from, agreed: Agreed| Welcome {
                 generation,
@@ -80,7 +80,7 @@ pub(super) fn recover(plan: &Plan, options: &RunOptions, control: &Control) -> R
                 payload: serde_json::to_value(agreed).expect("invariant: positions can be written as JSON"),
             };
             let connect = |welcome| bootstrap::lead(cluster, fingerprint(plan, options), welcome, control);
-            let mut recovered = match lead(plan, options, control) {
+            let mut recovered = match lead(plan, options) {
                 Err(finished @ RunError::Finished { checkpoint, changed, .. }) => {
                     // The others are told, since they can't know. Those that do not come have missed nothing.
                     drop(connect(welcome(0, checkpoint, Agreed::Finished { changed })));
@@ -170,7 +170,7 @@ fn follow(
     })
 }
 
-fn lead(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovered, RunError> {
+fn lead(plan: &Plan, options: &RunOptions) -> Result<Recovered, RunError> {
     let failed = |source| RunError::Output { folder: options.output.display().to_string(), source };
     std::fs::create_dir_all(&options.output).map_err(failed)?;
     let fresh = options.go_on == GoOn::Fresh;
@@ -179,6 +179,12 @@ fn lead(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovere
     let job = new_job_name(plan);
     let mut base = None;
     let (log, history) = Log::claim::<RunError>(&store, |history| {
+        // A job's name is its pipeline's, and a number.
+        let other = history.claim().and_then(|claim| claim.job.rsplit_once('-')).map(|(name, _)| name);
+        if let Some(other) = other.filter(|name| *name != plan.name) {
+            let (folder, other) = (options.output.display().to_string(), other.to_owned());
+            return Err(RunError::OtherPipeline { folder, other });
+        }
         base = if fresh { None } else { choose(plan, options, history, &description)? };
         if let Some(base) = &mut base {
             let before = base.plan.clone();
@@ -197,7 +203,7 @@ fn lead(plan: &Plan, options: &RunOptions, control: &Control) -> Result<Recovere
         tracing::info!(generation = log.own().generation, before = before.by, "the job is taken over");
     }
     // Until all is cleared up and published; only then is it known that nobody was taken over in the midst of it.
-    let starting = Starting::wait(&options.output, &who(), control)?;
+    let starting = Starting::wait(&options.output, &who())?;
     // What is left to do is the newest run's.
     if let Some(replaced) = log.replaced()? {
         return Err(replaced.into());

@@ -7,20 +7,31 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::TestReport;
 use super::diff::{Painter, write_failure};
+use crate::spec::Problem;
 
-/// The reports of files' tests: a suite a file, named after it.
+/// The reports of files' tests, and what is wrong with the files: a suite a file, named after it.
 ///
 /// # Errors
 /// XML that can't be written, in words.
-pub fn to_xml<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [TestReport])>) -> Result<String, String> {
+pub fn to_xml<'a>(
+    files: impl IntoIterator<Item = (&'a Path, &'a [TestReport], &'a [Problem])>,
+) -> Result<String, String> {
     let mut report = Report::new("thalweg test");
-    for (file, tests) in files {
+    for (file, tests, problems) in files {
         let mut suite = TestSuite::new(file.display().to_string());
         suite.set_time(seconds(tests.iter().map(|test| test.seconds).sum()));
         for test in tests {
             let mut case = TestCase::new(test.name.as_str(), status(test));
             case.set_classname(file.display().to_string());
             case.set_time(seconds(test.seconds));
+            suite.add_test_case(case);
+        }
+        // What can't be run has not passed.
+        for problem in problems {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(problem.to_string());
+            let mut case = TestCase::new(format!("line {}", problem.line), status);
+            case.set_classname(file.display().to_string());
             suite.add_test_case(case);
         }
         report.add_test_suite(suite);

@@ -93,6 +93,12 @@ pub enum TelemetryError {
     /// The topics can't be made, or not be written to.
     #[error(transparent)]
     Kafka(#[from] thalweg_kafka::KafkaError),
+    /// An archive is there that was not generated.
+    #[error("{folder} holds an archive that was not generated here; choose another folder, or remove it")]
+    Foreign {
+        /// The topic's folder.
+        folder: String,
+    },
     /// A file can't be written.
     #[error("can't write {path}: {source}; check that the folder can be written to")]
     Io {

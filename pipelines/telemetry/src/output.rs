@@ -20,6 +20,8 @@ use crate::world::World;
 const GENERATOR: u32 = 1;
 /// The note's name, beside the topics' folders.
 const NOTE: &str = "telemetry.json";
+/// Marks a topic\'s folder as one that may be written anew.
+const MARK: &str = ".generated";
 /// Events between two calls of a progress function.
 const PROGRESS_EVENTS: u64 = 10_000;
 
@@ -187,7 +189,15 @@ fn write_topic(
 ) -> Result<TopicSummary, TelemetryError> {
     let topic = stream.topic;
     let folder = folder.join(topic.name());
-    for file in archive_files(&folder).unwrap_or_default() {
+    let mark = folder.join(MARK);
+    let there = archive_files(&folder).unwrap_or_default();
+    if !there.is_empty() && !mark.exists() {
+        return Err(TelemetryError::Foreign { folder: folder.display().to_string() });
+    }
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(&mark, ""))
+        .map_err(|source| io(&mark, source))?;
+    for file in there {
         std::fs::remove_file(&file).map_err(|source| io(&file, source))?;
     }
     let mut writer =
