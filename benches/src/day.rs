@@ -61,7 +61,7 @@ sinks:
   sliding: { from: sliding, parquet: {} }
   sessions: { from: sessions, parquet: {} }
   hours: { from: hours, parquet: {} }
-checkpoint: { interval: 2s, keep: 100000 }
+checkpoint: { interval: 2s }
 "#;
 
 /// What was seen at a moment.

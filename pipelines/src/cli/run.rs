@@ -255,9 +255,9 @@ fn print(out: &mut dyn Write, name: &str, summary: &Summary, output: &Path, part
     let ended = if summary.stopped { "stopped" } else { "done" };
     writeln!(
         out,
-        "{name}: {ended} in {:.1} s with {} workers, {} rows/s, {:.1} s of CPU{}",
+        "{name}: {ended} in {:.1} s with {}, {} rows/s, {:.1} s of CPU{}",
         summary.seconds,
-        summary.workers,
+        table::things(summary.workers, "worker"),
         table::count(summary.rows_per_second as u64),
         summary.cpu_seconds,
         summary
