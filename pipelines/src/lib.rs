@@ -57,6 +57,7 @@ pub mod archive;
 pub mod backtest;
 pub mod catalogue;
 pub mod cli;
+mod lock;
 mod lower;
 pub mod metrics;
 pub mod plan;

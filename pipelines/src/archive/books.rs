@@ -1,8 +1,9 @@
 //! Books: small files of JSON that say how far something is, replaced as a whole; and the locks of those who keep them.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -74,15 +75,13 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// How long somebody who is about to end may hold a lock.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+
 /// A lock that goes with its process; `None`: somebody else holds it.
 pub(crate) fn lock(path: &Path) -> Result<Option<File>, BookError> {
     let unwritable = |source| BookError::Io { action: "write", path: path.display().to_string(), source };
-    let file = File::create(path).map_err(unwritable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(unwritable(error)),
-    }
+    crate::lock::lock(path, LOCK_LIMIT).map_err(unwritable)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@
 use std::fs::File;
 use std::io::{ErrorKind, Seek, Write};
 use std::path::Path;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::RunError;
 use super::recovery::CHECKPOINTS;
+use crate::lock::lock;
 
 /// The locked file in an output folder's folder of checkpoints; it says who holds the lock.
 const NAME: &str = ".starting";
@@ -38,26 +38,18 @@ impl Starting {
         let folder = output.join(CHECKPOINTS);
         std::fs::create_dir_all(&folder).map_err(failed)?;
         let path = folder.join(NAME);
-        let options = File::options().read(true).write(true).create(true).truncate(false).clone();
-        let file = options.open(&path).map_err(failed)?;
-        let (sender, waiting) = channel();
-        // A lock can't be waited for with a limit. The thread ends when the other run does.
-        std::thread::spawn(move || {
-            let locked = file.lock().map(|()| file);
-            let _ = sender.send(locked);
-        });
-        let mut file = match waiting.recv_timeout(limit) {
-            Ok(Ok(file)) => file,
-            // Some file systems have no locks.
-            Ok(Err(error)) if error.kind() == ErrorKind::Unsupported => {
-                tracing::warn!("{} can't be locked: see to it that one run begins at a time", path.display());
-                return Ok(Starting { _locked: None });
-            }
-            Ok(Err(error)) => return Err(failed(error)),
-            Err(_) => {
+        let mut file = match lock(&path, limit) {
+            Ok(Some(file)) => file,
+            Ok(None) => {
                 let by = std::fs::read_to_string(&path).map_err(failed)?;
                 return Err(RunError::Starting { folder: output.display().to_string(), by });
             }
+            // Some file systems have no locks.
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                tracing::warn!("{} can't be locked: see to it that one run begins at a time", path.display());
+                return Ok(Starting { _locked: None });
+            }
+            Err(error) => return Err(failed(error)),
         };
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         file.write_all(who.as_bytes()).map_err(failed)?;
