@@ -128,7 +128,7 @@ sinks:
     let summary: Json = serde_json::from_slice(&output.stdout).expect("a summary");
     assert_eq!(summary["sources"][0]["accepted"], ROWS);
     let peak = summary["peak_memory_bytes"].as_u64().expect("a peak");
-    // Of 20,000 users some are open at a time, with three texts each; and a sink sorts a file as a whole, on each of four workers. With all
-    // rows of the key in memory it would be more than 600.
+    // Of 20,000 users some are open at a time, with three texts each; and a sink sorts a file as a whole, on each of four workers. All rows
+    // of the key would be 360 MiB more.
     assert!(peak < 128 * MIB + BESIDE + 170 * MIB, "{} MiB for a job that may take 128", peak / MIB);
 }
