@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use thalweg_engine::control::Control;
 
 use super::validate::Format;
-use super::{load, logging};
+use super::{load, logging, terminal};
 use crate::catalogue;
 use crate::testing::{self, Painter, TestOptions, TestReport, junit};
 
@@ -70,6 +71,10 @@ pub(super) fn test(args: &TestArgs) -> Result<ExitCode> {
         write!(std::io::stdout(), "{}", example.tests)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let control = Control::new();
+    if args.watch {
+        terminal::stop_on_signal(control.clone(), "stopping")?;
+    }
     loop {
         let mut watched = Watched::new();
         let code = match run(args, &mut watched) {
@@ -84,7 +89,11 @@ pub(super) fn test(args: &TestArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(code));
         }
         logging::notice(format_args!("waiting for changes; Ctrl-C ends"));
-        watched.wait();
+        while !watched.changed() {
+            if control.wait(LOOK_AGAIN) {
+                return Ok(ExitCode::from(code));
+            }
+        }
     }
 }
 
@@ -219,12 +228,6 @@ impl Watched {
 
     fn changed(&self) -> bool {
         self.files.iter().any(|(file, before)| stamp(file) != *before)
-    }
-
-    fn wait(&self) {
-        while !self.changed() {
-            std::thread::sleep(LOOK_AGAIN);
-        }
     }
 }
 

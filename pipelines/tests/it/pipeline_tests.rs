@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use thalweg::testing::{self, Loaded, Painter, TestOptions, TestReport, write_report};
@@ -512,8 +514,9 @@ fn watched_tests_run_again_when_the_test_or_its_pipeline_changes() {
         fs::write(&pipeline, PIPELINE.replace("count: count(*)", "count: 12 * count(*)")).expect("a file");
         [first, second, ends_of_runs()]
     });
-    child.kill().expect("it runs");
-    child.wait().expect("its end");
+    // Ctrl-C ends it in good order.
+    kill(Pid::from_raw(child.id().try_into().expect("a number")), Signal::SIGINT).expect("it runs");
+    assert_eq!(in_time(move || child.wait().expect("its end")).code(), Some(0));
     let seen = seen.map(|line| line.split(';').next().unwrap_or_default().to_owned());
     assert_eq!(seen, ["1 passed", "0 passed, 1 failed", "1 passed"]);
 }
