@@ -65,6 +65,8 @@ fn start(pipeline: &Path, workers: usize) -> Child {
         .args(["--output", &pipeline.with_extension("output").display().to_string()])
         .args(["--workers", &workers.to_string(), "--format", "json"])
         .env_remove("RUST_LOG")
+        // What the job holds is meant, and not what the allocator has been given back and keeps for a moment: that comes and goes by chance.
+        .env("MIMALLOC_PURGE_DELAY", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -128,7 +130,6 @@ sinks:
     let summary: Json = serde_json::from_slice(&output.stdout).expect("a summary");
     assert_eq!(summary["sources"][0]["accepted"], ROWS);
     let peak = summary["peak_memory_bytes"].as_u64().expect("a peak");
-    // Of 20,000 users some are open at a time, with three texts each; and a sink sorts a file as a whole, on each of four workers. All rows
-    // of the key would be 360 MiB more.
-    assert!(peak < 128 * MIB + BESIDE + 170 * MIB, "{} MiB for a job that may take 128", peak / MIB);
+    // Of 20,000 users some are open at a time, with three texts each.
+    assert!(peak < 128 * MIB + BESIDE + 50 * MIB, "{} MiB for a job that may take 128", peak / MIB);
 }
