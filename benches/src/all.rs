@@ -19,6 +19,8 @@ const KAFKA_RATIO_MIN: f64 = 0.45;
 const KAFKA_CPU_MAX: f64 = 1.4;
 /// Archive: rows a second and core, which is to say for a second of CPU time.
 const ARCHIVE_ROWS_MIN: f64 = 0.8e6;
+/// Decoded columns, two workers: rows a second against DataFusion's (J1) and DuckDB's (J2).
+const DECODED_RATIO_MIN: [f64; 2] = [0.5, 1.0];
 /// Memory of a job of sessions, bytes.
 const SESSIONS_BYTES_MAX: f64 = 700e6;
 
@@ -49,10 +51,10 @@ pub(crate) fn run(arguments: &AllArgs) -> anyhow::Result<()> {
         Bench { data, runs: arguments.runs.max(1), report: Report::new(arguments.events, arguments.runs) };
     bench.say("the archive, and its events decoded")?;
     bench.data.make_archive()?;
-    bench.data.make_typed()?;
+    bench.data.make_decoded()?;
     for job in [Job::J1, Job::J2] {
         for workers in [1, 2] {
-            bench.figure(What::Datafusion, job, workers, None, None)?;
+            bench.decoded(job, workers)?;
         }
     }
     for job in [Job::J1, Job::J2] {
@@ -107,6 +109,18 @@ impl Bench {
         Ok(())
     }
 
+    /// Batch SQL over decoded columns, and Thalweg against it.
+    fn decoded(&mut self, job: Job, workers: usize) -> anyhow::Result<()> {
+        let (of_datafusion, expected) = self.figure(What::Datafusion, job, workers, None, None)?;
+        let reference = match job {
+            Job::J1 => of_datafusion,
+            Job::J2 => self.figure(What::Duckdb, job, workers, None, None)?.0,
+        };
+        let (_, found) = self.figure(What::Replay, job, workers, None, Some(reference))?;
+        anyhow::ensure!(expected == found, "{}: SQL found {expected:?}, Thalweg {found:?}", job.name());
+        Ok(())
+    }
+
     fn figure(
         &mut self,
         what: What,
@@ -130,8 +144,8 @@ impl Bench {
         let median = measured[measured.len() / 2];
         let outcome = match what {
             What::Consume => None,
-            What::Thalweg => Some(check::read(&arguments.output()?.join("result"))?),
-            What::Reference | What::Datafusion => Some(check::read(&arguments.output()?)?),
+            What::Thalweg | What::Replay => Some(check::read(&arguments.output()?.join("result"))?),
+            What::Reference | What::Datafusion | What::Duckdb => Some(check::read(&arguments.output()?)?),
         };
         if let Some(outcome) = outcome {
             let all = u64::try_from(outcome.requests) == Ok(self.data.events());
@@ -144,10 +158,10 @@ impl Bench {
             );
         }
         let ratio = reference.map(|reference| median.rows_per_second() / reference.rows_per_second());
-        let marks = if what == What::Thalweg {
-            marks(job, workers, brokers.is_some(), &median, ratio)
-        } else {
-            Vec::new()
+        let marks = match what {
+            What::Thalweg => marks(job, workers, brokers.is_some(), &median, ratio),
+            What::Replay if workers == 2 => decoded_marks(job, ratio),
+            _ => Vec::new(),
         };
         self.report.figures.push(Figure {
             what,
@@ -176,6 +190,14 @@ fn marks(job: Job, workers: usize, kafka: bool, measured: &Measured, ratio: Opti
         marks.push(Mark::at_most("MB", SESSIONS_BYTES_MAX / 1e6, measured.peak_bytes as f64 / 1e6));
     }
     marks
+}
+
+fn decoded_marks(job: Job, ratio: Option<f64>) -> Vec<Mark> {
+    let (unit, bound) = match job {
+        Job::J1 => ("× DataFusion", DECODED_RATIO_MIN[0]),
+        Job::J2 => ("× DuckDB", DECODED_RATIO_MIN[1]),
+    };
+    ratio.map(|ratio| Mark::at_least(unit, bound, ratio)).into_iter().collect()
 }
 
 fn parts(events: u64) -> anyhow::Result<Vec<Part>> {

@@ -2,25 +2,24 @@
 //!
 //! ```text
 //!   thalweg-telemetry ─▶ archives/provider-requests ─┬─▶ the same records in a Kafka topic, LZ4
-//!      (its seed)         raw JSON values            └─▶ typed/ : one Parquet column a field, for batch engines
+//!      (its seed)         raw JSON values            └─▶ the same archive with decoded columns, which batch engines read, too
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use arrow::array::RecordBatch;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use thalweg::archive::decode;
+use thalweg_engine::control::Control;
 use thalweg_kafka::{KafkaWriter, WriteRecord, create_topic};
-use thalweg_operators::source::archive::ArchiveConfig;
+use thalweg_operators::source::archive::{ArchiveConfig, DECODED_FOLDER};
 use thalweg_operators::source::{ReadRequest, Record, SplitReader};
-use thalweg_schemas::{Decoder, Field, FieldType, Format, Schema, TimestampEncoding};
+use thalweg_schemas::{Field, FieldType, Schema, TimestampEncoding};
 use thalweg_telemetry::{BenchConfig, write_bench_archive};
+
+use crate::engine;
+use crate::reference::Job;
 
 /// Events of a whole run.
 pub(crate) const EVENTS: u64 = 5_000_000;
@@ -63,9 +62,9 @@ impl Data {
         self.archives().join(TOPIC)
     }
 
-    /// The folder of the decoded events.
-    pub(crate) fn typed(&self) -> PathBuf {
-        self.folder.join("typed")
+    /// The same with decoded columns.
+    pub(crate) fn decoded_archives(&self) -> PathBuf {
+        self.folder.join("archives-decoded")
     }
 
     /// Makes the archive, unless it is there.
@@ -74,49 +73,39 @@ impl Data {
     /// When it can't be written.
     pub(crate) fn make_archive(&self) -> anyhow::Result<()> {
         let made = write_bench_archive(&self.config, &self.archives(), &|_| {})?;
-        if !made.reused && self.typed().exists() {
-            std::fs::remove_dir_all(self.typed())?;
+        if !made.reused && self.decoded_archives().exists() {
+            std::fs::remove_dir_all(self.decoded_archives())?;
         }
         Ok(())
     }
 
-    /// Makes the decoded events, unless they are there: a file a partition, zstd as in the archive.
+    /// Makes the same archive with decoded columns, unless it is there: its files are links to those of the archive.
     ///
     /// # Errors
-    /// When the archive can't be read or a file can't be written.
-    pub(crate) fn make_typed(&self) -> anyhow::Result<()> {
-        let folder = self.typed();
-        if folder.exists() {
-            return Ok(());
+    /// When it can't be read or a file can't be written.
+    pub(crate) fn make_decoded(&self) -> anyhow::Result<()> {
+        let folder = self.decoded_archives().join(TOPIC);
+        std::fs::create_dir_all(&folder)?;
+        for entry in std::fs::read_dir(self.archive())? {
+            let path = entry?.path();
+            let link = folder.join(path.file_name().unwrap_or_default());
+            if path.extension().is_some_and(|extension| extension == "parquet") && !link.exists() {
+                std::os::unix::fs::symlink(&path, &link)?;
+            }
         }
-        let temporary = self.folder.join(".typed.tmp");
-        std::fs::create_dir_all(&temporary)?;
-        let schema = call_schema();
-        let columns: Vec<usize> = (0..schema.fields.len()).collect();
-        let fields: Vec<_> = schema.fields.iter().map(Field::arrow).collect();
-        let arrow = Arc::new(arrow::datatypes::Schema::new(fields));
-        let zstd = Compression::ZSTD(ZstdLevel::try_new(1)?);
-        let properties = WriterProperties::builder().set_compression(zstd).build();
-        let mut writers = (0..PARTITIONS)
-            .map(|partition| {
-                let file = File::create(temporary.join(format!("part-{partition}.parquet")))?;
-                let decoder = Decoder::new(Format::Json, &schema, &columns);
-                Ok((decoder, ArrowWriter::try_new(file, Arc::clone(&arrow), Some(properties.clone()))?))
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let flush = |decoder: &mut Decoder, writer: &mut ArrowWriter<File>| -> anyhow::Result<()> {
-            Ok(writer.write(&RecordBatch::try_new(Arc::clone(&arrow), decoder.finish())?)?)
-        };
-        self.each_record(&mut |record| {
-            let (decoder, writer) = &mut writers[record.split];
-            decoder.push(record.value).map_err(|rejection| anyhow::anyhow!("{}", rejection.detail))?;
-            if decoder.len() == 8192 { flush(decoder, writer) } else { Ok(()) }
-        })?;
-        for (mut decoder, mut writer) in writers {
-            flush(&mut decoder, &mut writer)?;
-            writer.close()?;
-        }
-        Ok(std::fs::rename(&temporary, &folder)?)
+        let archives = self.decoded_archives();
+        decode(&engine::plan(Job::J1, None)?, Some(&archives), &Control::new(), &|_, _| {})?;
+        Ok(())
+    }
+
+    /// The folder of the decoded columns.
+    ///
+    /// # Errors
+    /// When they have not been made.
+    pub(crate) fn decoded_columns(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.decoded_archives().join(TOPIC).join(DECODED_FOLDER);
+        let schema = std::fs::read_dir(&folder)?.next().context("no decoded columns")??;
+        Ok(schema.path())
     }
 
     /// Makes a topic of the archive's records.
@@ -167,7 +156,8 @@ impl Data {
 
     fn reader(&self) -> anyhow::Result<impl SplitReader + use<>> {
         let source_name = "calls".to_owned();
-        let archive = ArchiveConfig { source_name, path: self.archive(), topic: None, headers: false };
+        let archive =
+            ArchiveConfig { source_name, path: self.archive(), topic: None, headers: false, decoded: None };
         let plan = archive.resolve()?;
         anyhow::ensure!(
             plan.splits().len() == PARTITIONS as usize,

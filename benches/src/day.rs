@@ -67,6 +67,8 @@ checkpoint: { interval: 2s }
 /// What was seen at a moment.
 struct Seen {
     resident: f64,
+    /// State that a restart would read, bytes.
+    state: f64,
     files: f64,
     took_ms: f64,
     rows: u64,
@@ -99,6 +101,7 @@ pub(crate) fn run(arguments: &DayArgs) -> anyhow::Result<()> {
     let (summary, status) = watched(&plan, &options, Duration::from_millis(200), |status, _| {
         seen.push(Seen {
             resident: resident_bytes(),
+            state: status.checkpoints.bytes_held.load(Relaxed) as f64,
             files: fs::read_dir("/proc/self/fd").map_or(0.0, |files| files.count() as f64),
             took_ms: status.checkpoints.took_ms.load(Relaxed) as f64,
             rows: status.sources[0].read(),
@@ -112,8 +115,8 @@ pub(crate) fn run(arguments: &DayArgs) -> anyhow::Result<()> {
         summary.windows_fired,
         status.checkpoints.made.load(Relaxed)
     )?;
-    writeln!(out, "tenth  resident MB  files open  checkpoint ms")?;
-    let tenths: Vec<[f64; 3]> = (0..10)
+    writeln!(out, "tenth  resident MB  files open  checkpoint ms  state MB")?;
+    let tenths: Vec<[f64; 4]> = (0..10)
         .map(|tenth| {
             let of = |of: fn(&Seen) -> f64| {
                 let range = arguments.events * tenth / 10..arguments.events * (tenth + 1) / 10;
@@ -121,16 +124,16 @@ pub(crate) fn run(arguments: &DayArgs) -> anyhow::Result<()> {
                 figures.sort_by(f64::total_cmp);
                 figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
             };
-            [of(|s| s.resident / 1e6), of(|s| s.files), of(|s| s.took_ms)]
+            [of(|s| s.resident / 1e6), of(|s| s.files), of(|s| s.took_ms), of(|s| s.state / 1e6)]
         })
         .collect();
-    for (tenth, [resident, files, took]) in tenths.iter().enumerate() {
-        writeln!(out, "{:>5}  {resident:>11.0}  {files:>10.0}  {took:>13.0}", tenth + 1)?;
+    for (tenth, [resident, files, took, state]) in tenths.iter().enumerate() {
+        writeln!(out, "{:>5}  {resident:>11.0}  {files:>10.0}  {took:>13.0}  {state:>8.0}", tenth + 1)?;
     }
     // The first tenths fill the windows and the allocator; what leaks goes on growing after them.
     for (at, name) in ["memory", "file handles", "checkpoints' time"].into_iter().enumerate() {
         let mean =
-            |tenths: &[[f64; 3]]| tenths.iter().map(|tenth| tenth[at]).sum::<f64>() / tenths.len() as f64;
+            |tenths: &[[f64; 4]]| tenths.iter().map(|tenth| tenth[at]).sum::<f64>() / tenths.len() as f64;
         let ratio = mean(&tenths[7..10]) / mean(&tenths[2..5]).max(1.0);
         let verdict = if ratio <= GROWTH_MAX { "pass" } else { "MISSED" };
         writeln!(out, "{name}: tenths 8 to 10 are {ratio:.2} × tenths 3 to 5 {verdict} (≤ {GROWTH_MAX})")?;

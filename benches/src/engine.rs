@@ -53,23 +53,46 @@ pub(crate) fn watched(
     Ok((summary, status))
 }
 
-/// Runs a job from the archive, or from the topic of `brokers`. Gives back the rows read and the job's own seconds.
+/// What a job reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum From<'a> {
+    /// The topic of these brokers.
+    Kafka(&'a str),
+    /// The archive, whose payloads are decoded.
+    Archive,
+    /// The archive's decoded columns.
+    Decoded,
+}
+
+/// A job's pipeline.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(crate) fn plan(job: Job, brokers: Option<&str>) -> anyhow::Result<Plan> {
+    let (name, text) = match job {
+        Job::J1 => ("j1.yaml", include_str!("../pipelines/j1.yaml")),
+        Job::J2 => ("j2.yaml", include_str!("../pipelines/j2.yaml")),
+    };
+    load(text, name, brokers.unwrap_or("none"))
+}
+
+/// Runs a job. Gives back the rows read and the job's own seconds.
 ///
 /// # Errors
 /// When the pipeline is wrong or the job fails.
 pub(crate) fn run_job(
     job: Job,
     data: &Data,
-    brokers: Option<&str>,
+    from: From<'_>,
     workers: usize,
     output: &Path,
 ) -> anyhow::Result<(u64, f64)> {
-    let (name, text) = match job {
-        Job::J1 => ("j1.yaml", include_str!("../pipelines/j1.yaml")),
-        Job::J2 => ("j2.yaml", include_str!("../pipelines/j2.yaml")),
+    let (brokers, archives) = match from {
+        From::Kafka(brokers) => (Some(brokers), None),
+        From::Archive => (None, Some(data.archives())),
+        From::Decoded => (None, Some(data.decoded_archives())),
     };
-    let plan = load(text, name, brokers.unwrap_or("none"))?;
-    let archives = brokers.is_none().then(|| data.archives());
+    let plan = plan(job, brokers)?;
     let options = RunOptions { archives, go_on: GoOn::Fresh, ..RunOptions::new(workers, output) };
     let summary = run(&plan, &options, &Control::new())?;
     for source in &summary.sources {

@@ -24,6 +24,7 @@ mod day;
 mod engine;
 mod measure;
 mod micro;
+mod month;
 mod reference;
 mod report;
 #[cfg(test)]
@@ -64,6 +65,8 @@ enum Command {
     Checkpoints(checkpoints::CheckpointsArgs),
     /// A day in small: whether memory, file handles and checkpoints stay as they are from the first tenth to the last.
     Day(day::DayArgs),
+    /// A month in small: a backtest of one day reads that day alone.
+    Month(month::MonthArgs),
     /// Only make the archive, which everything else does by itself.
     Data {
         /// How many events.
@@ -104,7 +107,12 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Checkpoints(arguments) => checkpoints::run(&arguments)?,
         Command::Day(arguments) => day::run(&arguments)?,
-        Command::Data { events } => data::Data::new(&folder()?, events).make_archive()?,
+        Command::Month(arguments) => month::run_month(&arguments)?,
+        Command::Data { events } => {
+            let data = data::Data::new(&folder()?, events);
+            data.make_archive()?;
+            data.make_decoded()?;
+        }
         Command::Broker { events } => {
             let data = data::Data::new(&folder()?, events);
             data.make_archive()?;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Data, EVENTS, TOPIC};
+use crate::engine::From;
 use crate::reference::{Input, Job};
 use crate::{batch, consume, engine, folder, reference};
 
@@ -20,8 +21,12 @@ pub(crate) enum What {
     Reference,
     /// librdkafka alone: messages taken and let go of.
     Consume,
-    /// DataFusion's SQL over the decoded events.
+    /// A pipeline, as `thalweg run` runs it, over an archive that was decoded beforehand.
+    Replay,
+    /// DataFusion's SQL over the same decoded columns.
     Datafusion,
+    /// DuckDB's.
+    Duckdb,
 }
 
 impl What {
@@ -31,7 +36,9 @@ impl What {
             What::Thalweg => "thalweg",
             What::Reference => "reference",
             What::Consume => "consume",
+            What::Replay => "replay",
             What::Datafusion => "datafusion",
+            What::Duckdb => "duckdb",
         }
     }
 }
@@ -120,10 +127,15 @@ pub(crate) fn measure(arguments: &MeasureArgs) -> anyhow::Result<Measured> {
         None => Input::Archive(data.archive()),
     };
     let (rows, seconds) = match what {
-        What::Thalweg => engine::run_job(job, &data, arguments.brokers.as_deref(), workers, &output)?,
+        What::Thalweg => {
+            let from = arguments.brokers.as_deref().map_or(From::Archive, From::Kafka);
+            engine::run_job(job, &data, from, workers, &output)?
+        }
+        What::Replay => engine::run_job(job, &data, From::Decoded, workers, &output)?,
         What::Reference => reference::run(job, &input, workers, &output)?,
         What::Consume => consume::run(&input, workers)?,
-        What::Datafusion => batch::run(job, &data, workers, &output)?,
+        What::Datafusion => batch::datafusion(job, &data, workers, &output)?,
+        What::Duckdb => return batch::duckdb(job, &data, workers, &output),
     };
     Ok(Measured { rows, seconds, cpu_seconds: cpu_seconds()?, peak_bytes: peak_bytes()? })
 }

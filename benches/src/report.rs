@@ -133,14 +133,16 @@ pub(crate) fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()
     writeln!(out, "{}; {} events; medians of {} runs", report.date, report.events, report.runs)?;
     let mut last = None;
     for figure in &report.figures {
-        let (from, batch) =
-            (if figure.kafka { "Kafka" } else { "an archive" }, figure.what == What::Datafusion);
-        let group =
-            (figure.kafka, batch, (figure.what != What::Consume && !batch).then(|| figure.job.name()));
+        let is_decoded = matches!(figure.what, What::Replay | What::Datafusion | What::Duckdb);
+        let from = match (figure.kafka, is_decoded) {
+            (true, _) => "Kafka",
+            (false, true) => "decoded columns",
+            (false, false) => "an archive",
+        };
+        let group = (from, (figure.what != What::Consume).then(|| figure.job.name()));
         if last.replace(group) != Some(group) {
-            let title = match group.2 {
+            let title = match group.1 {
                 Some(job) => format!("{job} from {from}"),
-                None if batch => "batch SQL over decoded events".to_owned(),
                 None => "Kafka alone".to_owned(),
             };
             writeln!(
@@ -150,10 +152,11 @@ pub(crate) fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()
             )?;
         }
         let name = match figure.what {
-            What::Thalweg => "Thalweg".to_owned(),
-            What::Reference => "hand-written reference".to_owned(),
-            What::Consume => "librdkafka, nothing done".to_owned(),
-            What::Datafusion => format!("DataFusion {}", figure.job.name()),
+            What::Thalweg | What::Replay => "Thalweg",
+            What::Reference => "hand-written reference",
+            What::Consume => "librdkafka, nothing done",
+            What::Datafusion => "DataFusion, batch SQL",
+            What::Duckdb => "DuckDB, batch SQL",
         };
         let ratio = figure.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         let marks: Vec<String> = figure.marks.iter().map(Mark::text).collect();

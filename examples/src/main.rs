@@ -52,6 +52,7 @@ fn main() -> Result<()> {
         path: folder.path().to_owned(),
         topic: Some("provider-requests".to_owned()),
         headers: false,
+        decoded: None,
     };
     let archive = archive.resolve()?;
     let schema = Schema::from_yaml(SCHEMA, "call").map_err(|errors| {

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Each record takes exactly one of the first three ways: read = accepted + late + rejected. Which one depends on the bytes of its
-//! own split alone, read in offset order: neither ticks nor workers nor other splits change it.
+//! own split alone, read in offset order: neither ticks nor workers nor other splits change it. Where an archive has columns that were
+//! decoded beforehand (`decoded.rs`), these go the same ways.
 //!
 //! At a cut a source goes to the next epoch, waits until the frontier has left the old one, and hands over where its splits are
 //! (`cut.rs`). Only there may a split leave the job's watermark because nothing comes, or come back.
@@ -16,8 +17,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use thalweg_engine::checkpoint::{Cuts, Part, Participant, SourceCounts, SplitPosition};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::gate::{Gate, InFlight};
@@ -34,12 +36,14 @@ use timely::scheduling::Activator;
 pub mod archive;
 pub mod counters;
 mod cut;
+pub mod decoded;
 pub mod reader;
 pub mod refused;
 mod rows;
 mod split;
 
 pub use counters::{SourceCounters, SplitGauge, WaitsFor};
+pub use decoded::DecodedRows;
 pub use reader::{
     Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader, record_bytes,
 };
@@ -222,6 +226,8 @@ struct SourceState {
     cut: cut::Progress,
     /// Rows since the cut before.
     since: SourceCounts,
+    /// Bytes of files, as the reader has said last.
+    file_bytes: u64,
     waits: Waits,
     /// When the splits were looked at last.
     looked_at: Instant,
@@ -256,6 +262,7 @@ impl SourceState {
             participant,
             cut: cut::Progress::None,
             since: SourceCounts::default(),
+            file_bytes: 0,
             waits: job.counters.waits(),
             looked_at: Instant::now(),
             report_due: true,
@@ -300,7 +307,7 @@ impl SourceState {
     }
 
     fn read(&mut self) -> Result<Step, JobError> {
-        let progress = self.read_batch()?;
+        let (progress, columns) = self.read_batch()?;
         for split in &progress.ended {
             let split = &mut self.splits[*split];
             split.ended = true;
@@ -315,7 +322,7 @@ impl SourceState {
             || (self.tick_rows > 0
                 && (progress.records == 0 || self.tick_opened.elapsed() >= limits.age_max));
         let mut step = Step {
-            rows: self.columns.finish(&mut self.decoder)?,
+            rows: self.columns.finish(columns)?,
             late: self.late.finish()?,
             rejected: self.rejected.finish()?,
             report: None,
@@ -335,7 +342,7 @@ impl SourceState {
             // Nothing to say: don't hold back the ticks of those that have.
             step.next = Next::Tick(self.open_tick(self.job.cuts.clock().highest()));
         }
-        if progress.records > 0 {
+        if progress.records > 0 || !progress.ended.is_empty() {
             self.activator.activate()
         } else {
             self.activator.activate_after(LOOK_AGAIN)
@@ -343,7 +350,8 @@ impl SourceState {
         Ok(step)
     }
 
-    fn read_batch(&mut self) -> Result<ReadProgress, SourceError> {
+    /// Reads what comes next. Gives the fields' columns of the rows that were accepted, too.
+    fn read_batch(&mut self) -> Result<(ReadProgress, Vec<ArrayRef>), SourceError> {
         let mut order: Vec<usize> =
             (0..self.splits.len()).filter(|split| self.splits[*split].is_read()).collect();
         order.sort_by_key(|split| self.splits[*split].highest);
@@ -358,9 +366,29 @@ impl SourceState {
         self.looked_at = Instant::now();
         order.iter().for_each(|split| self.splits[*split].silent += looked);
         self.ask_whether_silent();
+        let mut counts = SourceCounts::default();
+        let (progress, columns) = match self.reader.decoded(request)? {
+            Some(rows) => self.take_decoded(&rows, &mut counts)?,
+            None => self.take_records(request, &mut counts)?,
+        };
+        counts.read = counts.accepted + counts.late + counts.rejected;
+        counts.bytes = progress.bytes as u64;
+        self.job.counters.add(counts.bytes, counts.accepted, counts.late, counts.rejected);
+        self.since += counts;
+        let file_bytes = self.reader.file_bytes();
+        self.job.counters.add_file_bytes(file_bytes - std::mem::replace(&mut self.file_bytes, file_bytes));
+        for split in self.splits.iter().filter(|split| !split.ended) {
+            self.job.counters.split(split.number).note(split, self.config.event_time.lateness_us);
+        }
+        Ok((progress, columns))
+    }
+
+    fn take_records(
+        &mut self,
+        request: ReadRequest<'_>,
+        counts: &mut SourceCounts,
+    ) -> Result<(ReadProgress, Vec<ArrayRef>), SourceError> {
         let SourceState { reader, splits, decoder, columns, late, rejected, config, .. } = self;
-        let time_field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
-        let (mut accepted_rows, mut late_rows, mut rejected_rows) = (0, 0, 0);
         let progress = reader.read(request, &mut |record| {
             let split = &mut splits[record.split];
             split.next = record.offset + 1;
@@ -369,36 +397,75 @@ impl SourceState {
             split.reach(record.offset);
             let watermark = split.watermark(config.event_time.lateness_us);
             match accept(&config.event_time, watermark, decoder, &record) {
-                Verdict::Accepted(time) => {
+                Ok(time) => {
                     split.highest = split.highest.max(Some(time));
                     columns.push(&record, split.number, time);
-                    accepted_rows += 1;
+                    counts.accepted += 1;
                 }
-                Verdict::Late(detail) => {
-                    late.push(&record, refused::LATE, time_field, &detail);
-                    late_rows += 1;
-                }
-                Verdict::Rejected(rejection) => {
-                    let Rejection { reason, field, detail } = rejection;
-                    let about_time = matches!(reason, Reason::EventTimeMissing | Reason::EventTimeAhead);
-                    let field = field.as_deref().or(time_field.filter(|_| about_time));
-                    rejected.push(&record, reason.as_str(), field, &detail);
-                    rejected_rows += 1;
-                }
+                Err(refusal) => refuse(config, late, rejected, counts, &record, refusal),
             }
         })?;
-        self.job.counters.add(progress.bytes as u64, accepted_rows, late_rows, rejected_rows);
-        self.since += SourceCounts {
-            read: accepted_rows + late_rows + rejected_rows,
-            accepted: accepted_rows,
-            late: late_rows,
-            rejected: rejected_rows,
-            bytes: progress.bytes as u64,
-        };
-        for split in self.splits.iter().filter(|split| !split.ended) {
-            self.job.counters.split(split.number).note(split, self.config.event_time.lateness_us);
+        Ok((progress, self.decoder.finish()))
+    }
+
+    /// The same verdicts on rows that were decoded beforehand.
+    fn take_decoded(
+        &mut self,
+        rows: &DecodedRows,
+        counts: &mut SourceCounts,
+    ) -> Result<(ReadProgress, Vec<ArrayRef>), SourceError> {
+        let SourceState { splits, decoder, columns, late, rejected, config, .. } = self;
+        let split = &mut splits[rows.split];
+        let place = |field| config.fields.iter().position(|at| *at == field);
+        let field_times = config.event_time.field.and_then(place).map(|at| &rows.columns[at]);
+        let field_times = field_times.map(|column| column.as_primitive::<TimestampMicrosecondType>());
+        let mut headers = Vec::new();
+        // Of each row that is not accepted its number, and the reason; `None`: its payload has to say it.
+        let mut refused: Vec<(usize, Option<Refusal>)> = Vec::new();
+        for row in 0..rows.len() {
+            split.reach(rows.offsets()[row]);
+            let watermark = split.watermark(config.event_time.lateness_us);
+            let stamp = rows.timestamp_us(row);
+            let time = match field_times {
+                Some(times) => times.is_valid(row).then(|| times.value(row)),
+                None => stamp,
+            };
+            let verdict = if rows.is_row(row) {
+                judge(&config.event_time, watermark, time, stamp).map_err(Some)
+            } else {
+                Err(None)
+            };
+            match verdict {
+                Ok(time) => {
+                    split.highest = split.highest.max(Some(time));
+                    rows.collect_headers(row, &mut headers);
+                    columns.push(&rows.record(row, &headers), split.number, time);
+                }
+                Err(refusal) => refused.push((row, refusal)),
+            }
         }
-        Ok(progress)
+        split.next = rows.offsets().last().map_or(split.next, |last| last + 1);
+        split.read += rows.len() as u64;
+        split.silent = Duration::ZERO;
+        counts.accepted += (rows.len() - refused.len()) as u64;
+        let mut accepted = rows.columns.clone();
+        if !refused.is_empty() {
+            let numbers: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
+            accepted = without(&accepted, rows.len(), &numbers);
+            let mut refusals = refused.into_iter().map(|(_, refusal)| refusal);
+            let mut contradicts = None;
+            rows.records(&numbers, &mut |record| {
+                let said = refusals.next().flatten();
+                match said.or_else(|| decoder.push(record.value).err().map(Refusal::Rejected)) {
+                    Some(refusal) => refuse(config, late, rejected, counts, &record, refusal),
+                    None => contradicts = contradicts.or(Some(record.offset)),
+                }
+            })?;
+            if let Some(offset) = contradicts {
+                return Err(rows.contradicted(offset));
+            }
+        }
+        Ok((ReadProgress { records: rows.len(), bytes: rows.bytes, ended: Vec::new() }, accepted))
     }
 
     fn report(&self) -> WatermarkReport {
@@ -428,8 +495,8 @@ impl SourceState {
     }
 }
 
-enum Verdict {
-    Accepted(EventTime),
+/// Why a row does not go on.
+enum Refusal {
     Late(String),
     Rejected(Rejection),
 }
@@ -441,27 +508,68 @@ fn accept(
     watermark: EventTime,
     decoder: &mut Decoder,
     record: &Record<'_>,
-) -> Verdict {
-    if let Err(rejection) = decoder.push(record.value) {
-        return Verdict::Rejected(rejection);
-    }
+) -> Result<EventTime, Refusal> {
+    decoder.push(record.value).map_err(Refusal::Rejected)?;
     let time = match config.field {
         Some(field) => decoder.last_timestamp(field),
         None => record.timestamp_us,
     };
-    let Some(time) = time else {
+    let verdict = judge(config, watermark, time, record.timestamp_us);
+    if verdict.is_err() {
         decoder.pop();
-        return Verdict::Rejected(refused::event_time_missing());
-    };
-    if let Some(stamp) = record.timestamp_us
+    }
+    verdict
+}
+
+/// The verdict on a row's event time, by the timestamp of its record.
+#[inline]
+fn judge(
+    config: &EventTimeConfig,
+    watermark: EventTime,
+    time: Option<EventTime>,
+    stamp: Option<EventTime>,
+) -> Result<EventTime, Refusal> {
+    let Some(time) = time else { return Err(Refusal::Rejected(refused::event_time_missing())) };
+    if let Some(stamp) = stamp
         && time > stamp.saturating_add(config.max_ahead_us)
     {
-        decoder.pop();
-        return Verdict::Rejected(refused::event_time_ahead(time, stamp));
+        return Err(Refusal::Rejected(refused::event_time_ahead(time, stamp)));
     }
     if time < watermark {
-        decoder.pop();
-        return Verdict::Late(refused::late(time, watermark));
+        return Err(Refusal::Late(refused::late(time, watermark)));
     }
-    Verdict::Accepted(time)
+    Ok(time)
+}
+
+fn refuse(
+    config: &SourceConfig,
+    late: &mut RefusedRows,
+    rejected: &mut RefusedRows,
+    counts: &mut SourceCounts,
+    record: &Record<'_>,
+    refusal: Refusal,
+) {
+    let time_field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
+    match refusal {
+        Refusal::Late(detail) => {
+            late.push(record, refused::LATE, time_field, &detail);
+            counts.late += 1;
+        }
+        Refusal::Rejected(Rejection { reason, field, detail }) => {
+            let about_time = matches!(reason, Reason::EventTimeMissing | Reason::EventTimeAhead);
+            let field = field.as_deref().or(time_field.filter(|_| about_time));
+            rejected.push(record, reason.as_str(), field, &detail);
+            counts.rejected += 1;
+        }
+    }
+}
+
+/// Columns of `rows` rows without some of these, ascending.
+fn without(columns: &[ArrayRef], rows: usize, unwanted: &[usize]) -> Vec<ArrayRef> {
+    let mut wanted = vec![true; rows];
+    unwanted.iter().for_each(|row| wanted[*row] = false);
+    let wanted = BooleanArray::from(wanted);
+    let kept =
+        |column: &ArrayRef| filter(column, &wanted).expect("invariant: a filter as long as its column");
+    columns.iter().map(kept).collect()
 }

@@ -16,6 +16,9 @@ use crate::schema::Schema;
 /// How long a payload may be unless [`Decoder::with_payload_bytes_max`] says otherwise: 8 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 
+/// Raised when a payload comes to mean another row, or to be refused where it was not: rows that were decoded and kept are decoded again.
+pub const DECODER_VERSION: u32 = 1;
+
 /// How a payload is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {

@@ -27,7 +27,7 @@ pub mod time;
 mod column;
 mod json;
 
-pub use decoder::{Decoder, Format};
+pub use decoder::{DECODER_VERSION, Decoder, Format};
 pub use field::{Field, FieldType, TimestampEncoding};
 pub use rejection::{Reason, Rejection};
 pub use schema::{Schema, SchemaError};

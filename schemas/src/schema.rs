@@ -8,6 +8,7 @@ use saphyr::MarkedYaml;
 use crate::field::{DECIMAL_PRECISION, Field, FieldType};
 
 mod builtin;
+mod canonical;
 mod yaml;
 
 /// Ends a key of a path that leads to an array of objects.

@@ -18,8 +18,11 @@
 //! | `key` | Binary, nulls | text, fixed size; may be missing |
 //! | `value` | Binary, nulls are tombstones | text, fixed size |
 //! | `headers` | List<Struct<key Utf8, value Binary>>, nulls | a map; may be missing |
+//!
+//! Beside it columns may lie that were decoded from the values beforehand (`archive/decoded.rs`).
 
 mod columns;
+mod decoded;
 mod hash;
 mod inspect;
 mod range;
@@ -31,6 +34,12 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::columns::{Headers, Timestamps};
+use self::decoded::DecodedFile;
+pub use self::decoded::{
+    DECODED_FOLDER, DecodeError, DecodeSummary, DecodedColumns, RawRecords, decode_file, decoded_of,
+    decoded_path, fingerprint, schema_of, verify_decoded,
+};
 pub use self::hash::{ROWS_HASH, RowsHash};
 use self::inspect::ArchiveFile;
 pub use self::inspect::{is_sound, list};
@@ -51,6 +60,8 @@ pub struct ArchiveConfig {
     pub topic: Option<String>,
     /// Whether records come with their headers. Off, the column is not decoded.
     pub headers: bool,
+    /// Which columns may be taken, where files have them, in place of values ([`SplitReader::decoded`](super::SplitReader::decoded)).
+    pub decoded: Option<DecodedColumns>,
 }
 
 /// A file's share of a split.
@@ -101,6 +112,8 @@ pub struct ArchivePlan {
     /// Of each split, in the order of their first offsets.
     parts: Vec<Vec<Part>>,
     headers: bool,
+    /// Bytes that were read to look for times.
+    looked_bytes: u64,
 }
 
 impl ArchiveConfig {
@@ -114,7 +127,10 @@ impl ArchiveConfig {
         if paths.is_empty() {
             return Err(not_an_archive(&self.path, "the folder holds no file ending in .parquet"));
         }
-        let files = paths.iter().map(|path| ArchiveFile::open(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut files = paths.iter().map(|path| ArchiveFile::open(path)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(wanted) = &self.decoded {
+            find_decoded(&mut files, wanted);
+        }
 
         let mut parts: Vec<(i32, Part)> = Vec::new();
         for (index, file) in files.iter().enumerate() {
@@ -134,6 +150,7 @@ impl ArchiveConfig {
             splits: Vec::new(),
             parts: Vec::new(),
             headers: self.headers,
+            looked_bytes: 0,
         };
         for (partition, part) in parts {
             if plan.splits.last().is_none_or(|split| split.partition != partition) {
@@ -219,6 +236,21 @@ impl ArchivePlan {
         self.files.len()
     }
 
+    /// The size of all files of the archive, whatever part of it is read; without decoded columns.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Bytes that were read, beyond footers, to find where a time lies.
+    pub fn looked_bytes(&self) -> u64 {
+        self.looked_bytes
+    }
+
+    /// How many files have decoded columns that will be read in place of their values.
+    pub fn decoded_files(&self) -> usize {
+        self.files.iter().filter(|file| file.decoded.is_some()).count()
+    }
+
     /// The reader of one worker's splits: those whose number leaves `worker` when divided by `workers`.
     ///
     /// # Errors
@@ -231,6 +263,26 @@ impl ArchivePlan {
         let splits: Vec<SplitInfo> = self.splits.iter().filter(mine).cloned().collect();
         let parts = splits.iter().map(|split| self.parts[split.number as usize].clone()).collect();
         Ok(ArchiveReader::new(self.files.clone(), splits, parts, self.headers))
+    }
+}
+
+/// Finds the decoded columns of each file. Those that can't be used are told of once.
+fn find_decoded(files: &mut [ArchiveFile], wanted: &DecodedColumns) {
+    let fingerprint = fingerprint(&wanted.schema);
+    let mut refused = Vec::new();
+    for file in files {
+        match DecodedFile::find(file, wanted, &fingerprint) {
+            Ok(found) => file.decoded = found,
+            Err(reason) => refused.push((decoded_path(&file.path, &fingerprint), reason)),
+        }
+    }
+    if let Some((path, reason)) = refused.first() {
+        tracing::warn!(
+            file = %path.display(),
+            reason,
+            files = refused.len(),
+            "decoded columns can't be used, the payloads are decoded instead; `thalweg archive decode` makes them again"
+        );
     }
 }
 

@@ -18,6 +18,9 @@ pub struct SourceCounters {
     /// The source's name.
     pub name: String,
     bytes: AtomicU64,
+    file_bytes: AtomicU64,
+    /// The size of the archives' files, whatever part of them is read.
+    archive_bytes: u64,
     accepted: AtomicU64,
     late: AtomicU64,
     rejected: AtomicU64,
@@ -114,6 +117,8 @@ impl SourceCounters {
         SourceCounters {
             name: name.into(),
             bytes: AtomicU64::new(0),
+            file_bytes: AtomicU64::new(0),
+            archive_bytes: 0,
             accepted: AtomicU64::new(0),
             late: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
@@ -128,6 +133,17 @@ impl SourceCounters {
         self.accepted.fetch_add(accepted, Relaxed);
         self.late.fetch_add(late, Relaxed);
         self.rejected.fetch_add(rejected, Relaxed);
+    }
+
+    /// The counters of a source that reads archives of this size, `looked_bytes` of which were read to find out where to begin.
+    pub fn of_archives(mut self, archive_bytes: u64, looked_bytes: u64) -> Self {
+        self.archive_bytes = archive_bytes;
+        self.add_file_bytes(looked_bytes);
+        self
+    }
+
+    pub(super) fn add_file_bytes(&self, bytes: u64) {
+        self.file_bytes.fetch_add(bytes, Relaxed);
     }
 
     pub(super) fn split(&self, number: u32) -> &SplitGauge {
@@ -152,6 +168,16 @@ impl SourceCounters {
     /// Bytes read: keys, values and headers.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// Bytes of an archive's files that were read, as they lie there; footers don't count. 0 of a topic.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes.load(Relaxed)
+    }
+
+    /// The size of all files of the archives that it reads from, decoded columns not among them; 0 of a topic.
+    pub fn archive_bytes(&self) -> u64 {
+        self.archive_bytes
     }
 
     /// Rows accepted.

@@ -12,6 +12,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::decoded::DecodedRows;
+
 /// A header of a record: its name, and its value where there is one.
 pub type Header<'a> = (&'a str, Option<&'a [u8]>);
 
@@ -99,6 +101,17 @@ pub trait SplitReader {
     /// A reader that has to find out first says no, and is asked again and again.
     fn is_silent(&mut self, split: usize) -> bool {
         !self.at_hand(split)
+    }
+
+    /// The next rows of the split that comes first in the request's order, where they were decoded beforehand, as many as the request
+    /// takes. `None`: they were not, and [`SplitReader::read`] has the records; there too a split ends.
+    fn decoded(&mut self, _request: ReadRequest<'_>) -> Result<Option<DecodedRows>, SourceError> {
+        Ok(None)
+    }
+
+    /// Bytes of files that were read so far; a topic has none.
+    fn file_bytes(&self) -> u64 {
+        0
     }
 
     /// Hands records to `each`, in offset order per split, until the request is met or nothing is at hand.

@@ -9,8 +9,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::EventTime;
+use thalweg_schemas::Format;
 use thalweg_schemas::time::{TIME_ZONE, timestamp_type};
-use thalweg_schemas::{Decoder, Format};
 
 use super::{Record, SourceConfig, SplitInfo};
 use crate::window::{OFFSET, SPLIT, TIME};
@@ -150,12 +150,11 @@ impl RowColumns {
         }
     }
 
-    /// The batch of all rows pushed since the last call; `None` if there were none.
-    pub(super) fn finish(&mut self, decoder: &mut Decoder) -> Result<Option<RecordBatch>, JobError> {
+    /// The batch of all rows pushed since the last call, with their fields' columns; `None` if there were none.
+    pub(super) fn finish(&mut self, mut columns: Vec<ArrayRef>) -> Result<Option<RecordBatch>, JobError> {
         if self.times.is_empty() {
             return Ok(None);
         }
-        let mut columns = decoder.finish();
         columns.extend(self.metadata.iter_mut().map(|builder| -> ArrayRef {
             match builder {
                 MetadataBuilder::Topic(builder) => Arc::new(builder.finish()),

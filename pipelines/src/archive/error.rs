@@ -4,7 +4,7 @@ use std::path::Path;
 
 use thalweg_kafka::KafkaError;
 use thalweg_operators::source::SourceError;
-use thalweg_operators::source::archive::ArchiveWriteError;
+use thalweg_operators::source::archive::{ArchiveWriteError, DecodeError};
 
 use super::books::BookError;
 
@@ -17,6 +17,9 @@ pub enum ArchiveError {
     /// A file of the archive can't be written.
     #[error(transparent)]
     Write(#[from] ArchiveWriteError),
+    /// Decoded columns can't be written.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
     /// The topic can't be written to.
     #[error(transparent)]
     Kafka(#[from] KafkaError),

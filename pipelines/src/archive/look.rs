@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use thalweg_operators::source::archive::{FileContent, list};
+use thalweg_operators::source::archive::{FileContent, decoded_of, list, schema_of};
 use thalweg_schemas::time::format_rfc3339;
 
 use super::record::{Lost, lost};
@@ -32,6 +32,21 @@ pub struct ArchiveInfo {
     pub splits: Vec<SplitContent>,
     /// Offsets that were deleted before they were recorded.
     pub lost: Vec<Lost>,
+    /// Decoded columns beside its files, by schema.
+    pub decoded: Vec<DecodedContent>,
+}
+
+/// Columns that were decoded with one schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DecodedContent {
+    /// The schema's fingerprint.
+    pub fingerprint: String,
+    /// Its fields.
+    pub fields: Vec<String>,
+    /// Files of the archive that have such columns.
+    pub files: usize,
+    /// The size of the columns in bytes.
+    pub bytes: u64,
 }
 
 /// What an archive holds of a partition.
@@ -150,7 +165,28 @@ pub fn info(folder: &Path) -> Result<ArchiveInfo, ArchiveError> {
         latest: between.map(|(_, last)| format_rfc3339(last)),
         splits,
         lost: lost(folder)?,
+        decoded: decoded(rows_of.keys().copied())?,
     })
+}
+
+/// The decoded columns of some files.
+fn decoded<'a>(files: impl Iterator<Item = &'a Path>) -> Result<Vec<DecodedContent>, ArchiveError> {
+    let mut found: BTreeMap<String, DecodedContent> = BTreeMap::new();
+    for path in files.flat_map(decoded_of) {
+        let fingerprint = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let content = found.entry(fingerprint.to_string()).or_insert_with(|| DecodedContent {
+            fingerprint: fingerprint.to_string(),
+            // What can't be read is `verify`'s to tell.
+            fields: schema_of(&path)
+                .map(|schema| schema.fields.into_iter().map(|field| field.name).collect())
+                .unwrap_or_default(),
+            files: 0,
+            bytes: 0,
+        });
+        content.files += 1;
+        content.bytes += fs::metadata(&path).map_err(|error| unreadable(&path, error))?.len();
+    }
+    Ok(found.into_values().collect())
 }
 
 fn wider(a: (i64, i64), b: (i64, i64)) -> (i64, i64) {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thalweg_engine::control::Control;
 use thalweg_operators::source::archive::{
-    ArchiveConfig, ArchiveOptions, ArchiveWriteError, ArchiveWriter, FileContent, list,
+    ArchiveConfig, ArchiveOptions, ArchiveWriteError, ArchiveWriter, FileContent, decoded_of, list,
 };
 use thalweg_operators::source::{ReadRequest, SplitReader};
 
@@ -165,6 +165,7 @@ fn rewrite(folder: &Path, old: &FileContent, before_us: i64) -> Result<Option<(u
         path: old.path.clone(),
         topic: None,
         headers: true,
+        decoded: None,
     };
     let mut reader = config.resolve()?.reader(0, 1)?;
     let (mut keeps, mut left_out) = (false, 0_u64);
@@ -233,6 +234,7 @@ fn finish(folder: &Path) -> Result<(), ArchiveError> {
             }
             _ => {}
         }
+        remove_columns(&old)?;
         match fs::remove_file(&old) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(unwritable(&old, error));
@@ -253,7 +255,20 @@ fn clear(staged: &Path) -> Result<(), ArchiveError> {
 
 fn remove(path: &Path) -> Result<(), ArchiveError> {
     let failed = |source| ArchiveError::Io { action: "remove", path: path.display().to_string(), source };
+    remove_columns(path)?;
     fs::remove_file(path).map_err(failed)
+}
+
+/// Removes the decoded columns of a file.
+fn remove_columns(path: &Path) -> Result<(), ArchiveError> {
+    for columns in decoded_of(path) {
+        fs::remove_file(&columns).map_err(|source| ArchiveError::Io {
+            action: "remove",
+            path: columns.display().to_string(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

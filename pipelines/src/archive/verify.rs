@@ -6,6 +6,7 @@
 //! | columns that are missing, or of another type | as a job would open it |
 //! | offsets that don't ascend, a name that contradicts the rows | as a job would read it |
 //! | files that hold the same offsets | their ranges, side by side |
+//! | decoded columns that are not what the payloads say | the payloads are decoded again |
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -14,7 +15,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use thalweg_engine::control::Control;
-use thalweg_operators::source::archive::{ArchiveConfig, FileContent, RowsHash, list};
+use thalweg_operators::source::archive::{
+    ArchiveConfig, FileContent, RowsHash, decoded_of, list, verify_decoded,
+};
 use thalweg_operators::source::{ReadRequest, SourceError, SplitReader};
 
 use super::{ArchiveError, resolve_existing};
@@ -40,6 +43,8 @@ pub struct VerifySummary {
     pub files: usize,
     /// Those whose rows were compared with a hash in their footer: all that were written by Thalweg.
     pub hashed: usize,
+    /// Files of decoded columns that were compared with the payloads.
+    pub decoded: usize,
     /// Rows that were read.
     pub rows: u64,
     /// Whether it was stopped before the end.
@@ -53,6 +58,9 @@ struct Seen {
     contents: Vec<FileContent>,
     rows: u64,
     problem: Option<String>,
+    decoded: usize,
+    /// What is wrong with decoded columns, by file.
+    of_columns: Vec<Finding>,
 }
 
 /// Reads every file of an archive. `advance` hears of files: (files more, files in all).
@@ -91,6 +99,7 @@ pub fn verify(
         folder: folder.display().to_string(),
         files: files.len(),
         hashed: 0,
+        decoded: 0,
         rows: 0,
         stopped: seen.len() < files.len(),
         findings: Vec::new(),
@@ -100,9 +109,11 @@ pub fn verify(
         let hashed = |content: &FileContent| content.rows_hash.is_some();
         summary.hashed += usize::from(file.problem.is_none() && file.contents.iter().any(hashed));
         summary.rows += file.rows;
+        summary.decoded += file.decoded;
         contents.extend(file.contents);
         let finding = |problem| Finding { file: files[at].display().to_string(), problem };
         summary.findings.extend(file.problem.map(finding));
+        summary.findings.extend(file.of_columns);
     }
     summary.findings.extend(overlaps(contents));
     Ok(summary)
@@ -110,18 +121,31 @@ pub fn verify(
 
 /// `None`: stopped in between.
 fn look_at(path: &Path, control: &Control) -> Option<Seen> {
-    let mut seen = Seen { contents: Vec::new(), rows: 0, problem: None };
+    let mut seen = Seen { contents: Vec::new(), rows: 0, problem: None, decoded: 0, of_columns: Vec::new() };
     match read_all(path, control, &mut seen) {
         Ok(true) => {}
         Ok(false) => return None,
         Err(error) => seen.problem = Some(told(path, &error)),
+    }
+    if seen.problem.is_some() {
+        return Some(seen);
+    }
+    for columns in decoded_of(path) {
+        seen.decoded += 1;
+        match verify_decoded(path, &columns, &|| control.stop_asked()) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(problem) => {
+                seen.of_columns.push(Finding { file: columns.display().to_string(), problem });
+            }
+        }
     }
     Some(seen)
 }
 
 fn read_all(path: &Path, control: &Control, seen: &mut Seen) -> Result<bool, SourceError> {
     let (source_name, path) = ("archive".to_owned(), path.to_owned());
-    let plan = ArchiveConfig { source_name, path, topic: None, headers: true }.resolve()?;
+    let plan = ArchiveConfig { source_name, path, topic: None, headers: true, decoded: None }.resolve()?;
     seen.contents = plan.contents()?;
     let mut reader = plan.reader(0, 1)?;
     let mut order: Vec<usize> = (0..reader.splits().len()).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,10 +10,13 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::logging;
 use super::validate::Format;
 use crate::archive::Place;
+use crate::plan::{Connector, Plan, PlannedSource};
 use crate::spec::{Duration as Length, Instant, Size};
 
+mod decode;
 mod import;
 mod look;
 mod play;
@@ -36,6 +40,7 @@ pub(super) struct ArchiveArgs {
 enum ArchiveCommand {
     Record(record::RecordArgs),
     Import(import::ImportArgs),
+    Decode(decode::DecodeArgs),
     Ls(look::LsArgs),
     Info(look::InfoArgs),
     Verify(look::VerifyArgs),
@@ -47,11 +52,29 @@ pub(super) fn archive(args: &ArchiveArgs) -> Result<ExitCode> {
     match &args.command {
         ArchiveCommand::Record(args) => record::record(args),
         ArchiveCommand::Import(args) => import::import(args),
+        ArchiveCommand::Decode(args) => decode::decode(args),
         ArchiveCommand::Ls(args) => look::ls(args),
         ArchiveCommand::Info(args) => look::info(args),
         ArchiveCommand::Verify(args) => look::verify(args),
         ArchiveCommand::Trim(args) => trim::trim(args),
         ArchiveCommand::ToKafka(args) => play::to_kafka(args),
+    }
+}
+
+/// Says it where `--archives` changes nothing: a pipeline that names the archives which it reads.
+pub(super) fn warn_where_unused(plan: &Plan, archives: Option<&Path>) {
+    let Some(folder) = archives else { return };
+    let own = |source: &PlannedSource| match &source.connector {
+        Connector::Archive { path } => Some(format!("source {} reads {}", source.name, path.display())),
+        Connector::Kafka(_) | Connector::Given(_) => None,
+    };
+    if let Some(own) = plan.sources.iter().map(own).collect::<Option<Vec<_>>>() {
+        logging::warning(format_args!(
+            "--archives {} is not used, for it takes the place of Kafka, and {}; leave it out, or change the path under archive: in the \
+             pipeline",
+            folder.display(),
+            own.join(", ")
+        ));
     }
 }
 
@@ -92,6 +115,11 @@ fn place(text: &str) -> Result<Place, String> {
         }
     }
     Ok(Place::Offsets(offsets))
+}
+
+/// Microseconds since the epoch.
+fn time(text: &str) -> Result<i64, String> {
+    Instant::parse(text).map(|at| at.us).map_err(|(message, hint)| format!("{message}; {hint}"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

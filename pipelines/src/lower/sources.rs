@@ -10,11 +10,12 @@ use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickLimits;
 use thalweg_engine::watermark::EventTime;
 use thalweg_kafka::{EndOffsets, KafkaConfig, KafkaPlan, PlannedSplit, Position};
-use thalweg_operators::source::archive::{ArchiveConfig, ArchivePlan};
+use thalweg_operators::source::archive::{ArchiveConfig, ArchivePlan, DecodedColumns};
 use thalweg_operators::source::{
     EventTimeConfig, MetadataColumn, ReadProgress, ReadRequest, Record, SourceConfig, SourceCounters,
     SourceError, SplitInfo, SplitReader,
 };
+use thalweg_schemas::Format;
 
 use crate::plan::{Connector, KafkaConnector, PlannedSource};
 use crate::run::{MemoryShares, RunOptions};
@@ -79,9 +80,13 @@ impl LoweredSource {
         let replayed = options.replays.iter().find(|source| source.name == planned.name);
         let replayed = replayed.map(|source| source.splits.as_slice());
         let bounds = Bounds::new(options, replayed.is_some());
+        // Raw payloads are columns already.
+        let is_json = planned.format == Format::Json;
+        let decoded = is_json
+            .then(|| DecodedColumns { schema: Arc::clone(&planned.schema), fields: planned.fields.clone() });
         let archive = |path: &Path| {
-            let (source_name, path) = (planned.name.clone(), path.to_owned());
-            let mut plan = ArchiveConfig { source_name, path, topic: None, headers }.resolve()?;
+            let (source_name, path, decoded) = (planned.name.clone(), path.to_owned(), decoded.clone());
+            let mut plan = ArchiveConfig { source_name, path, topic: None, headers, decoded }.resolve()?;
             let ends = plan.ends().collect::<Vec<_>>();
             if let Connector::Kafka(kafka) = &planned.connector {
                 cut_as_topic(&mut plan, kafka, &bounds)?;
@@ -161,7 +166,12 @@ impl LoweredSource {
         if let Connection::Given(given, _) = &connection {
             given.raise(&mut positions);
         }
-        let counters = Arc::new(SourceCounters::new(&planned.name, splits));
+        let mut counters = SourceCounters::new(&planned.name, splits);
+        if let Connection::Archives(plans) = &connection {
+            let sum = |of: fn(&ArchivePlan) -> u64| plans.iter().map(of).sum();
+            counters = counters.of_archives(sum(ArchivePlan::file_bytes), sum(ArchivePlan::looked_bytes));
+        }
+        let counters = Arc::new(counters);
         Ok(LoweredSource { config, counters, positions: Arc::new(positions), connection })
     }
 
@@ -368,7 +378,8 @@ pub(crate) fn ends_now(planned: &PlannedSource) -> Option<Vec<(String, i32, i64)
         Connector::Kafka(kafka) => kafka,
         Connector::Archive { path } => {
             let source_name = planned.name.clone();
-            let plan = ArchiveConfig { source_name, path: path.clone(), topic: None, headers: false };
+            let plan =
+                ArchiveConfig { source_name, path: path.clone(), topic: None, headers: false, decoded: None };
             let plan = plan.resolve().ok()?;
             let topic = |partition: i32| plan.splits().iter().find(|split| split.partition == partition);
             let ends = plan.ends().filter_map(|(at, end)| Some((topic(at)?.topic.to_string(), at, end)));
@@ -417,7 +428,7 @@ mod chained {
 
     use super::{ArchivePlan, SourceError, SplitInfo, SplitReader};
     use thalweg_operators::source::archive::ArchiveReader;
-    use thalweg_operators::source::{ReadProgress, ReadRequest, Record};
+    use thalweg_operators::source::{DecodedRows, ReadProgress, ReadRequest, Record};
 
     /// The splits of all archives, numbered through.
     pub(super) fn numbered(plans: &[ArchivePlan]) -> Vec<SplitInfo> {
@@ -457,6 +468,20 @@ mod chained {
         fn at_hand(&mut self, split: usize) -> bool {
             let (reader, index) = self.places[split];
             self.readers[reader].at_hand(index)
+        }
+
+        fn file_bytes(&self) -> u64 {
+            self.readers.iter().map(SplitReader::file_bytes).sum()
+        }
+
+        fn decoded(&mut self, request: ReadRequest<'_>) -> Result<Option<DecodedRows>, SourceError> {
+            let Some(split) = request.order.first().copied() else { return Ok(None) };
+            let (reader, index) = self.places[split];
+            let mut found = self.readers[reader].decoded(ReadRequest { order: &[index], ..request })?;
+            if let Some(rows) = &mut found {
+                rows.split = split;
+            }
+            Ok(found)
         }
 
         // One split a call, the one furthest behind: its archive's reader is asked for it alone.

@@ -210,6 +210,7 @@ fn ends(folder: &Path) -> Result<BTreeMap<i32, i64>, ReinjectError> {
         path: folder.to_owned(),
         topic: None,
         headers: false,
+        decoded: None,
     };
     Ok(config.resolve()?.ends().collect())
 }

@@ -48,8 +48,12 @@ pub struct SourceSummary {
     pub late: u64,
     /// Rows that can't be decoded or whose event time is impossible.
     pub rejected: u64,
-    /// Payload bytes.
+    /// Bytes of keys, values and headers; of decoded columns, their bytes in memory.
     pub bytes: u64,
+    /// Bytes that this process has read of an archive's files, as they lie there; 0 of a topic.
+    pub file_bytes: u64,
+    /// The size of all of the archive's files.
+    pub archive_bytes: u64,
 }
 
 /// A sink's account.
@@ -68,7 +72,7 @@ pub struct SinkSummary {
 impl SourceSummary {
     fn with(&self, counts: SourceCounts) -> SourceSummary {
         let SourceCounts { read, accepted, late, rejected, bytes } = counts;
-        SourceSummary { name: self.name.clone(), read, accepted, late, rejected, bytes }
+        SourceSummary { read, accepted, late, rejected, bytes, ..self.clone() }
     }
 }
 
@@ -92,6 +96,8 @@ impl Summary {
                 late: source.late(),
                 rejected: source.rejected(),
                 bytes: source.bytes(),
+                file_bytes: source.file_bytes(),
+                archive_bytes: source.archive_bytes(),
             })
             .collect();
         let mut sinks: Vec<SinkSummary> = status

@@ -272,8 +272,13 @@ fn archives_hold_the_events_and_are_found_again() {
     assert_eq!((summary.events(), summary.reused), (2000, false));
     assert_eq!(counted.into_inner(), 2000);
     let rows = |path: &Path| {
-        let archive =
-            ArchiveConfig { source_name: "x".into(), path: path.into(), topic: None, headers: false };
+        let archive = ArchiveConfig {
+            source_name: "x".into(),
+            path: path.into(),
+            topic: None,
+            headers: false,
+            decoded: None,
+        };
         archive.resolve().unwrap().rows()
     };
     assert_eq!(rows(&folder.path().join("test-runs")), 1500);

@@ -1,12 +1,12 @@
 //! Semantics as data: each folder of `tests/cases` holds a pipeline and a test file, rows in and rows out.
 //!
 //! ```text
-//!   pipeline.yaml  rows.test.yaml ──▶ thalweg::testing, six ways ──▶ rows, late and rejected rows as expected; read = accepted + late + rejected
+//!   pipeline.yaml  rows.test.yaml ──▶ thalweg::testing, seven ways ──▶ rows, late and rejected rows as expected; read = accepted + late + rejected
 //! ```
 //!
-//! The six ways: one worker; three; ticks of one row; partitions numbered in another order, so that they go to other workers;
+//! The seven ways: one worker; three; ticks of one row; partitions numbered in another order, so that they go to other workers;
 //! broken off after each few checkpoints, to go on with another number of workers; and from archives of the same records (where a test
-//! looks at nothing before the end: archives have one).
+//! looks at nothing before the end: archives have one), once as they were recorded, once with decoded columns beside them.
 //! Where the numbers themselves show in the rows (`_partition`, or ties that they settle), the pipeline says so in a comment,
 //! `# Partition numbers matter`, and they stay as they are.
 //!
@@ -82,9 +82,11 @@ enum By {
     Breaking,
     /// It runs, from archives.
     Archives,
+    /// It runs, from archives that were decoded beforehand.
+    DecodedArchives,
 }
 
-fn ways() -> [Way; 6] {
+fn ways() -> [Way; 7] {
     let plain = TestOptions::default();
     let one_row = TickLimits { rows_max: 1, ..plain.limits };
     let way = |name, options| Way { name, options, by: By::Running };
@@ -105,6 +107,11 @@ fn ways() -> [Way; 6] {
             name: "3 workers, from archives",
             options: TestOptions { workers: 3, ..plain },
             by: By::Archives,
+        },
+        Way {
+            name: "2 workers, from archives that were decoded beforehand",
+            options: TestOptions { workers: 2, ..plain },
+            by: By::DecodedArchives,
         },
     ]
 }
@@ -145,8 +152,9 @@ impl Way {
             let archived = match self.by {
                 By::Running => None,
                 By::Breaking => return broken_off(plan, options),
-                By::Archives if only_end => archives::archived(plan, archives.path()),
-                By::Archives => None,
+                By::Archives | By::DecodedArchives if !only_end => None,
+                By::Archives => archives::archived(plan, archives.path()),
+                By::DecodedArchives => archives::decoded(plan, archives.path()),
             };
             let summary = run(archived.as_ref().unwrap_or(plan), options, &Control::new())?;
             // What is stopped keeps its open windows; what has ended has none.

@@ -12,6 +12,7 @@ use std::process::Command;
 use serde_json::{Value as Json, json};
 use thalweg::plan::Plan;
 use thalweg::run::{GoOn, RunOptions, prepare};
+use thalweg_engine::checkpoint::Manifest;
 use thalweg_engine::control::Control;
 use thalweg_engine::tick::TickLimits;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
@@ -207,14 +208,18 @@ fn an_earlier_checkpoint_takes_rows_out_of_the_tables_and_they_come_again() {
     let newest = newest_checkpoint(&whole.plan, &output);
     let back = RunOptions { go_on: GoOn::From(newest.number - 2), ..options(&output, 3) };
     let rows = || query(&output, "select count(*) as n from raw")[0]["n"].as_u64().expect("a count");
+    let held = |manifest: &Manifest| {
+        manifest.sinks.iter().find(|sink| sink.name == "raw").expect("the sink").rows_total
+    };
+    // Made ready, and broken off before its first row. The table may lie behind the newest checkpoint until a job goes on from it.
+    drop(prepare(&whole.plan, &options(&output, 2), &Control::new()).expect("the newest checkpoint"));
     let before = rows();
-    // Made ready, and broken off before its first row.
+    assert_eq!(before, held(&newest));
     drop(prepare(&whole.plan, &back, &Control::new()).expect("an earlier checkpoint"));
     assert!(rows() < before, "{before} rows before, {} after", rows());
     let earlier = newest_checkpoint(&whole.plan, &output);
     assert_eq!(earlier.number, newest.number - 2);
-    let sink = earlier.sinks.iter().find(|sink| sink.name == "raw").expect("the sink");
-    assert_eq!(rows(), sink.rows_total);
+    assert_eq!(rows(), held(&earlier));
     job(&whole.plan, &options(&output, 1));
     for (question, expected) in QUESTIONS.iter().zip(&whole.answers) {
         assert_eq!(&answers(&output, question), expected);

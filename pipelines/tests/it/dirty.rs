@@ -4,6 +4,7 @@
 //!   good rows ─┬──────────▶ archive "good" ──▶ job ──▶ rows A
 //!              └─ + dirt ─▶ archive "all"  ──▶ job ──▶ rows = A, whatever the workers
 //!                                              └─▶ _rejected, _late = what was planted, byte for byte
+//!                             and once more with decoded columns beside the archive: the same
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,9 @@ use std::path::Path;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use thalweg::archive;
 use thalweg::run::{RunOptions, Summary};
+use thalweg_engine::control::Control;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 
 use crate::support::{Random, assert_same_rows, files, job, plan, query, rows};
@@ -374,11 +377,17 @@ fn each_dirty_row_is_accounted_for_and_good_rows_are_unharmed() {
     };
     assert_eq!(counts(&summary), [accepted, accepted, 0, 0]);
 
-    for workers in [1, 3] {
-        let output = folder.path().join(format!("dirty-{workers}"));
+    let mut file_bytes = Vec::new();
+    for (workers, way) in [(1, "raw"), (3, "raw"), (1, "decoded"), (2, "decoded")] {
+        if way == "decoded" && file_bytes.len() == 2 {
+            decode_all(&folder.path().join("all"), planted.rejected.len() as u64);
+        }
+        let output = folder.path().join(format!("{way}-{workers}"));
         let summary = run(folder.path(), "all", workers, &output);
+        file_bytes.push(summary.sources[0].file_bytes);
         let (late, rejected) = (planted.late.len() as u64, planted.rejected.len() as u64);
-        assert_eq!(counts(&summary), [ROWS, ROWS - late - rejected, late, rejected], "{workers} workers");
+        let what = format!("{way}, {workers} workers");
+        assert_eq!(counts(&summary), [ROWS, ROWS - late - rejected, late, rejected], "{what}");
         assert_refused("_late", &refused(&output.join("_late")), &planted.late);
         assert_refused("_rejected", &refused(&output.join("_rejected")), &planted.rejected);
 
@@ -392,8 +401,23 @@ fn each_dirty_row_is_accounted_for_and_good_rows_are_unharmed() {
         assert!(at == planted.accepted, "other rows were accepted than those planted");
 
         for table in ["per_minute", "visits", "accepted"] {
-            let what = format!("{table} with {workers} workers");
+            let what = format!("{table}, {what}");
             assert_same_rows(&what, &rows(&clean, table), &rows(&output, table));
         }
     }
+    let [raw, _, decoded, also] = file_bytes[..] else { panic!("four runs: {file_bytes:?}") };
+    assert_eq!(decoded, also);
+    assert!(decoded < raw, "{raw} bytes of files were read, then {decoded}: not the decoded columns");
+}
+
+/// Decodes the archive; nothing but what a schema refuses is refused.
+fn decode_all(archives: &Path, rejected: u64) {
+    let plan = plan(PIPELINE, archives);
+    let found = archive::decode(&plan, None, &Control::new(), &|_, _| {}).expect("decoded columns");
+    assert_eq!((found.len(), found[0].decoded, found[0].rows), (1, found[0].files, ROWS));
+    // Rows whose time lies too far ahead can be decoded.
+    assert!(found[0].refused > 0 && found[0].refused < rejected, "{found:?}, {rejected} rejected");
+    let verified = archive::verify(&archives.join("events"), &Control::new(), &|_, _| {});
+    let verified = verified.expect("an archive");
+    assert_eq!((verified.findings, verified.decoded), (Vec::new(), found[0].files));
 }

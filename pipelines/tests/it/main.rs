@@ -9,6 +9,7 @@ mod binary;
 mod cases;
 mod chaos;
 mod cli;
+mod decoded;
 mod delta;
 mod dirty;
 mod failpoints;

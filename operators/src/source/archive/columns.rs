@@ -13,7 +13,7 @@ use super::inspect::ArchiveFile;
 use super::{damaged, not_an_archive};
 use crate::source::reader::{Header, SourceError};
 
-/// A decoded batch of one file, ready to be handed over row by row.
+/// A batch of one file without its values.
 #[derive(Debug)]
 pub(super) struct Columns {
     /// Only of files that hold several partitions.
@@ -21,20 +21,19 @@ pub(super) struct Columns {
     pub(super) offsets: Int64Array,
     pub(super) timestamps: Option<Timestamps>,
     pub(super) keys: Option<BinaryArray>,
-    pub(super) values: BinaryArray,
     pub(super) headers: Option<Headers>,
 }
 
 /// Timestamps in their file's unit.
-#[derive(Debug)]
-pub(super) struct Timestamps {
+#[derive(Debug, Clone)]
+pub struct Timestamps {
     numbers: Int64Array,
     unit: TimeUnit,
 }
 
 /// Headers of a batch's rows: row r's are the entries `lists[r]..lists[r + 1]`.
-#[derive(Debug)]
-pub(super) struct Headers {
+#[derive(Debug, Clone)]
+pub struct Headers {
     lists: OffsetBuffer<i32>,
     nulls: Option<NullBuffer>,
     names: StringArray,
@@ -87,13 +86,23 @@ impl Columns {
             offsets: offsets(path, batch)?,
             timestamps: Timestamps::in_batch(file, batch)?,
             keys: bytes("key")?,
-            values: bytes("value")?.ok_or_else(|| damaged(path, &"the column value was not decoded"))?,
             headers: batch.column_by_name("headers").map(|column| Headers::of(path, column)).transpose()?,
         })
     }
 }
 
+/// The values of a batch.
+pub(super) fn values(file: &ArchiveFile, batch: &RecordBatch) -> Result<BinaryArray, SourceError> {
+    let missing = || damaged(&file.path, &"the column value was not decoded");
+    to_binary(&file.path, batch.column_by_name("value").ok_or_else(missing)?)
+}
+
 impl Timestamps {
+    /// Those of some rows in a row.
+    pub(super) fn slice(&self, first: usize, rows: usize) -> Timestamps {
+        Timestamps { numbers: self.numbers.slice(first, rows), unit: self.unit }
+    }
+
     /// Those of a batch; `None`: it has none.
     pub(super) fn in_batch(
         file: &ArchiveFile,
@@ -105,7 +114,8 @@ impl Timestamps {
     }
 
     /// A row's timestamp in microseconds, finer ones floored.
-    pub(super) fn micros(&self, row: usize) -> Option<i64> {
+    #[inline]
+    pub(in crate::source) fn micros(&self, row: usize) -> Option<i64> {
         if self.numbers.is_null(row) {
             return None;
         }
@@ -124,6 +134,16 @@ pub(super) fn micros(number: i64, unit: &TimeUnit) -> i64 {
 }
 
 impl Headers {
+    /// Those of some rows in a row.
+    pub(super) fn slice(&self, first: usize, rows: usize) -> Headers {
+        Headers {
+            lists: self.lists.slice(first, rows),
+            nulls: self.nulls.as_ref().map(|nulls| nulls.slice(first, rows)),
+            names: self.names.clone(),
+            values: self.values.clone(),
+        }
+    }
+
     fn of(path: &Path, column: &ArrayRef) -> Result<Headers, SourceError> {
         let (lists, entries): (_, StructArray) = match column.data_type() {
             DataType::Map(_, _) => (column.as_map().offsets().clone(), column.as_map().entries().clone()),
@@ -141,7 +161,7 @@ impl Headers {
     }
 
     /// Puts a row's headers into `into`, which is emptied first.
-    pub(super) fn collect<'a>(&'a self, row: usize, into: &mut Vec<Header<'a>>) {
+    pub(in crate::source) fn collect<'a>(&'a self, row: usize, into: &mut Vec<Header<'a>>) {
         into.clear();
         if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
             return;

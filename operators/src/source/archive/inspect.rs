@@ -13,6 +13,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 
+use super::decoded::DecodedFile;
 use super::hash::ROWS_HASH;
 use super::{columns, damaged, not_an_archive, unreadable};
 use crate::source::reader::SourceError;
@@ -34,6 +35,10 @@ pub(super) struct ArchiveFile {
     pub(super) key: Option<usize>,
     pub(super) value: usize,
     pub(super) headers: Option<usize>,
+    /// Its size.
+    pub(super) bytes: u64,
+    /// Its decoded columns, where a reader can use them.
+    pub(super) decoded: Option<DecodedFile>,
 }
 
 /// What a file holds of one partition.
@@ -81,6 +86,14 @@ pub fn is_sound(footer: &ParquetMetaData) -> bool {
     })
 }
 
+/// The size in bytes, as they lie in the file, of root columns of a row group.
+pub(super) fn column_bytes(metadata: &ArrowReaderMetadata, group: usize, roots: &[usize]) -> u64 {
+    let schema = metadata.parquet_schema();
+    let columns = metadata.metadata().row_group(group).columns().iter().enumerate();
+    let wanted = columns.filter(|(leaf, _)| roots.contains(&schema.get_column_root_idx(*leaf)));
+    wanted.map(|(_, column)| column.compressed_size().unsigned_abs()).sum()
+}
+
 /// Partition, first and last offset from a name of the form `part-00003-00000000000000001024-00000000000000002047.parquet`; the last
 /// offset may be missing.
 pub(super) fn parse_name(path: &Path) -> Option<(i32, i64, Option<i64>)> {
@@ -124,8 +137,10 @@ impl ArchiveFile {
             key: optional("key"),
             value: required("value")?,
             headers: optional("headers"),
+            bytes: file.metadata().map_err(|error| unreadable(path, error))?.len(),
             path: path.to_path_buf(),
             metadata: metadata.clone(),
+            decoded: None,
         };
         columns::check_types(&found)?;
         Ok(found)

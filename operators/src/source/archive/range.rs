@@ -13,7 +13,7 @@ use std::fs::File;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::inspect::{ArchiveFile, SCAN_ROWS};
+use super::inspect::{ArchiveFile, SCAN_ROWS, column_bytes};
 use super::{ArchivePlan, Part, columns, damaged, not_an_archive, unreadable};
 use crate::source::reader::SourceError;
 
@@ -44,8 +44,8 @@ impl ArchivePlan {
     pub fn between(&mut self, from_us: Option<i64>, to_us: Option<i64>) -> Result<(), SourceError> {
         let ends: Vec<i64> = self.ends().map(|(_, end)| end).collect();
         for (split, archive_end) in ends.into_iter().enumerate() {
-            let first = |us: i64| Ok(self.first_at(split, us)?.unwrap_or(archive_end));
-            let start = from_us.map(first).transpose()?;
+            let mut first = |us: i64| Ok(self.first_at(split, us)?.unwrap_or(archive_end));
+            let start = from_us.map(&mut first).transpose()?;
             let end = to_us.map(first).transpose()?;
             if let Some(start) = start {
                 self.begin(split, start);
@@ -92,8 +92,21 @@ impl ArchivePlan {
     }
 
     /// The first offset of a split whose record has this timestamp or a later one; `None`: there is none.
-    fn first_at(&self, split: usize, us: i64) -> Result<Option<i64>, SourceError> {
+    fn first_at(&mut self, split: usize, us: i64) -> Result<Option<i64>, SourceError> {
         let partition = self.splits[split].partition;
+        let mut looked_bytes = 0;
+        let found = self.look_for(split, partition, us, &mut looked_bytes);
+        self.looked_bytes += looked_bytes;
+        found
+    }
+
+    fn look_for(
+        &self,
+        split: usize,
+        partition: i32,
+        us: i64,
+        looked_bytes: &mut u64,
+    ) -> Result<Option<i64>, SourceError> {
         for part in &self.parts[split] {
             let file = &self.files[part.file];
             if file.timestamp.is_none() {
@@ -104,7 +117,7 @@ impl ArchivePlan {
                 if file.timestamps_us(&[group]).is_some_and(|(_, last)| last < us) {
                     continue;
                 }
-                if let Some(offset) = first_in_group(file, part, group, partition, us)? {
+                if let Some(offset) = first_in_group(file, part, group, partition, us, looked_bytes)? {
                     return Ok(Some(offset));
                 }
             }
@@ -129,10 +142,12 @@ fn first_in_group(
     group: usize,
     partition: i32,
     us: i64,
+    looked_bytes: &mut u64,
 ) -> Result<Option<i64>, SourceError> {
     let mut wanted = vec![file.offset];
     wanted.extend(file.timestamp);
     wanted.extend(part.mixed.then_some(file.partition));
+    *looked_bytes += column_bytes(&file.metadata, group, &wanted);
     let opened = File::open(&file.path).map_err(|error| unreadable(&file.path, error))?;
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, file.metadata.clone())
         .with_row_groups(vec![group])

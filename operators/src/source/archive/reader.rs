@@ -1,16 +1,23 @@
-//! Reads a worker's splits of an archive: of each split one row group is open and one batch decoded, and a record borrows
-//! its bytes from that batch.
+//! Reads a worker's splits of an archive: of each split one row group is open and one batch in memory, and a record borrows its bytes
+//! from that batch. Where a file's decoded columns can be used, its values are not read: a batch of these columns goes beside one of
+//! offsets, timestamps and keys.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::Array;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray};
+use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 
-use super::columns::Columns;
-use super::inspect::ArchiveFile;
+use super::columns::{Columns, values};
+use super::decoded::{DecodedFile, IS_ROW, RawRecords};
+use super::inspect::{ArchiveFile, column_bytes};
 use super::{Part, damaged, not_an_archive, unreadable};
+use crate::source::decoded::DecodedRows;
 use crate::source::reader::{
     Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader, record_bytes,
 };
@@ -27,6 +34,7 @@ pub struct ArchiveReader {
     infos: Vec<SplitInfo>,
     splits: Vec<Split>,
     headers: bool,
+    file_bytes: u64,
 }
 
 /// Where a split's reading stands.
@@ -51,7 +59,12 @@ struct Split {
 
 struct OpenGroup {
     reader: ParquetRecordBatchReader,
+    /// Gives the decoded columns of the same rows.
+    decoded: Option<ParquetRecordBatchReader>,
     file: usize,
+    group: usize,
+    /// The number, in its file, of the group's first row.
+    first: u64,
     mixed: bool,
     /// The number, in its file, of the row that the next batch starts with.
     row: u64,
@@ -61,10 +74,27 @@ struct OpenGroup {
 
 struct Batch {
     columns: Columns,
+    payload: Payload,
     next: usize,
     file: usize,
+    group: usize,
+    /// The number, in its group, of the batch's first row.
+    first: u64,
     /// The number, in its file, of the batch's first row.
     row: u64,
+}
+
+/// What the records of a batch say.
+enum Payload {
+    Values(BinaryArray),
+    Decoded(Decoded),
+}
+
+struct Decoded {
+    columns: Vec<ArrayRef>,
+    is_row: BooleanArray,
+    /// Bytes of a row in memory, as their mean.
+    row_bytes: usize,
 }
 
 impl std::fmt::Debug for ArchiveReader {
@@ -94,7 +124,7 @@ impl ArchiveReader {
             ended: false,
         };
         let splits = infos.iter().zip(parts).map(split).collect();
-        ArchiveReader { files, infos, splits, headers }
+        ArchiveReader { files, infos, splits, headers, file_bytes: 0 }
     }
 
     /// Rows of the largest batch that is decoded now.
@@ -114,6 +144,28 @@ impl SplitReader for ArchiveReader {
         self.splits[split].rows_left > 0
     }
 
+    fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    fn decoded(&mut self, request: ReadRequest<'_>) -> Result<Option<DecodedRows>, SourceError> {
+        let Some(&index) = request.order.first() else { return Ok(None) };
+        let split = &mut self.splits[index];
+        while !split.ended && split.rows_left > 0 {
+            if split.batch.is_none() {
+                split.batch = Some(split.decode(&self.files, self.headers, &mut self.file_bytes)?);
+            }
+            if !split.is_decoded() {
+                return Ok(None);
+            }
+            let found = split.take(index, &self.files, &request, self.headers)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
     fn read(
         &mut self,
         request: ReadRequest<'_>,
@@ -128,7 +180,10 @@ impl SplitReader for ArchiveReader {
             let split = &mut self.splits[index];
             while !split.ended && split.rows_left > 0 && !met(&progress) {
                 if split.batch.is_none() {
-                    split.batch = Some(split.decode(&self.files, self.headers)?);
+                    split.batch = Some(split.decode(&self.files, self.headers, &mut self.file_bytes)?);
+                }
+                if split.is_decoded() {
+                    return Ok(progress);
                 }
                 split.hand_over(index, &self.files, &request, &mut progress, each)?;
             }
@@ -148,10 +203,15 @@ impl SplitReader for ArchiveReader {
 
 impl Split {
     /// The next batch, of the open row group or the next one.
-    fn decode(&mut self, files: &[ArchiveFile], headers: bool) -> Result<Batch, SourceError> {
+    fn decode(
+        &mut self,
+        files: &[ArchiveFile],
+        headers: bool,
+        file_bytes: &mut u64,
+    ) -> Result<Batch, SourceError> {
         loop {
             let Some(open) = &mut self.open else {
-                self.open_next(files, headers)?;
+                *file_bytes += self.open_next(files, headers)?;
                 continue;
             };
             let file = &files[open.file];
@@ -159,10 +219,16 @@ impl Split {
                 Some(batch) => {
                     let batch = batch.map_err(|error| damaged(&file.path, &error))?;
                     let columns = Columns::of(file, &batch, open.mixed)?;
-                    let (file, row) = (open.file, open.row);
+                    let payload = match (&mut open.decoded, &file.decoded) {
+                        (Some(reader), Some(decoded)) => {
+                            Payload::Decoded(Decoded::next(reader, decoded, batch.num_rows())?)
+                        }
+                        _ => Payload::Values(values(file, &batch)?),
+                    };
+                    let (file, row, group, first) = (open.file, open.row, open.group, open.row - open.first);
                     open.row += batch.num_rows() as u64;
                     open.rows_left = open.rows_left.saturating_sub(batch.num_rows() as u64);
-                    return Ok(Batch { columns, next: 0, file, row });
+                    return Ok(Batch { columns, payload, next: 0, file, group, first, row });
                 }
                 None if open.rows_left > 0 => {
                     return Err(damaged(&file.path, &format!("{} rows are missing", open.rows_left)));
@@ -172,7 +238,8 @@ impl Split {
         }
     }
 
-    fn open_next(&mut self, files: &[ArchiveFile], headers: bool) -> Result<(), SourceError> {
+    /// Gives back the bytes of the columns that are read.
+    fn open_next(&mut self, files: &[ArchiveFile], headers: bool) -> Result<u64, SourceError> {
         let part = loop {
             let Some(part) = self.parts.get(self.next_part) else {
                 // Only a file that was changed since the plan was made has fewer rows than its statistics say.
@@ -190,9 +257,66 @@ impl Split {
         };
         let group = part.groups[self.next_group];
         let file = &files[part.file];
-        self.open = Some(open_group(file, part, group, headers)?);
+        let (open, bytes) = open_group(file, part, group, headers)?;
+        self.open = Some(open);
         self.next_group += 1;
-        Ok(())
+        Ok(bytes)
+    }
+
+    fn is_decoded(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| matches!(batch.payload, Payload::Decoded(_)))
+    }
+
+    /// The next decoded rows of the batch, as many as the request takes; `None`: none of them lies between start and end.
+    fn take(
+        &mut self,
+        index: usize,
+        files: &Arc<Vec<ArchiveFile>>,
+        request: &ReadRequest<'_>,
+        headers: bool,
+    ) -> Result<Option<DecodedRows>, SourceError> {
+        let Some(Batch { columns, payload: Payload::Decoded(decoded), next, file, group, first, row }) =
+            &mut self.batch
+        else {
+            return Ok(None);
+        };
+        let room = (request.bytes_max / decoded.row_bytes).min(request.records_max).max(1);
+        let all = columns.offsets.values();
+        let piece = &all[*next..all.len().min(*next + room)];
+        for (at, offset) in piece.iter().enumerate() {
+            if *offset <= self.offset_last {
+                let row = *row + (*next + at) as u64;
+                return Err(descending(&files[*file], row, *offset, self.offset_last));
+            }
+            self.offset_last = *offset;
+        }
+        let from = piece.partition_point(|offset| *offset < self.start);
+        let to = piece.partition_point(|offset| *offset < self.end).max(from);
+        let is_over = to < piece.len();
+        let (begin, rows) = (*next + from, to - from);
+        let found = (rows > 0).then(|| DecodedRows {
+            split: index,
+            bytes: rows * decoded.row_bytes,
+            columns: decoded.columns.iter().map(|column| column.slice(begin, rows)).collect(),
+            offsets: columns.offsets.slice(begin, rows),
+            timestamps: columns.timestamps.as_ref().map(|timestamps| timestamps.slice(begin, rows)),
+            keys: columns.keys.as_ref().map(|keys| keys.slice(begin, rows)),
+            headers: columns.headers.as_ref().map(|of_rows| of_rows.slice(begin, rows)),
+            is_row: decoded.is_row.slice(begin, rows),
+            records: RawRecords {
+                files: Arc::clone(files),
+                file: *file,
+                group: *group,
+                first: *first as usize + begin,
+                headers,
+            },
+        });
+        self.rows_left = if is_over { 0 } else { self.rows_left.saturating_sub(piece.len() as u64) };
+        *next += piece.len();
+        if is_over || *next >= all.len() {
+            self.batch = None;
+        }
+        Ok(found)
     }
 
     /// Hands rows of the decoded batch over until the request is met or the batch used up.
@@ -205,6 +329,7 @@ impl Split {
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<(), SourceError> {
         let Some(batch) = &mut self.batch else { return Ok(()) };
+        let Payload::Values(values) = &batch.payload else { return Ok(()) };
         let columns = &batch.columns;
         let offsets = columns.offsets.values();
         let partitions = columns.partitions.as_ref().map(|partitions| partitions.values());
@@ -228,7 +353,7 @@ impl Split {
                 self.rows_left = self.rows_left.saturating_sub(1);
                 continue;
             }
-            let value = columns.values.is_valid(row).then(|| columns.values.value(row));
+            let value = values.is_valid(row).then(|| values.value(row));
             let key = match &columns.keys {
                 Some(keys) if keys.is_valid(row) => Some(keys.value(row)),
                 _ => None,
@@ -258,31 +383,71 @@ impl Split {
     }
 }
 
+impl Decoded {
+    /// The decoded columns of the next `rows` rows.
+    fn next(
+        reader: &mut ParquetRecordBatchReader,
+        file: &DecodedFile,
+        rows: usize,
+    ) -> Result<Decoded, SourceError> {
+        let found = reader.next().transpose().map_err(|error| file.damaged(&error))?;
+        let fits = |batch: &RecordBatch| batch.num_rows() == rows;
+        let batch = found.filter(fits).ok_or_else(|| file.damaged(&"rows are missing"))?;
+        let column = |name: &String| batch.column_by_name(name).cloned();
+        let columns: Option<Vec<ArrayRef>> = file.names.iter().map(column).collect();
+        let mut columns = columns.ok_or_else(|| file.damaged(&"a column was not decoded"))?;
+        let is_row = columns.remove(0);
+        let is_row = is_row.as_boolean_opt().filter(|is_row| is_row.null_count() == 0).cloned();
+        let is_row =
+            is_row.ok_or_else(|| file.damaged(&format!("the column {IS_ROW} is not true or false")))?;
+        let bytes: usize =
+            columns.iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum();
+        Ok(Decoded { columns, is_row, row_bytes: (bytes / rows.max(1)).max(1) })
+    }
+}
+
+/// Opens a row group, and gives the bytes of the columns that are read of it.
 fn open_group(
     file: &ArchiveFile,
     part: &Part,
     group: usize,
     headers: bool,
-) -> Result<OpenGroup, SourceError> {
+) -> Result<(OpenGroup, u64), SourceError> {
     let groups = file.metadata.metadata().row_groups();
     let rows = |group: usize| u64::try_from(groups[group].num_rows()).unwrap_or(0);
-    let mut wanted = vec![file.offset, file.value];
+    // Of a file of several partitions each row is looked at.
+    let decoded = file.decoded.as_ref().filter(|_| !part.mixed);
+    let mut wanted = vec![file.offset];
+    wanted.extend(decoded.is_none().then_some(file.value));
     wanted.extend(part.mixed.then_some(file.partition));
     wanted.extend(file.timestamp);
     wanted.extend(file.key);
     wanted.extend(file.headers.filter(|_| headers));
 
-    let bytes = usize::try_from(groups[group].total_byte_size()).unwrap_or(0);
+    let group_bytes = |metadata: &ArrowReaderMetadata| {
+        usize::try_from(metadata.metadata().row_group(group).total_byte_size()).unwrap_or(0)
+    };
+    let bytes = group_bytes(decoded.map_or(&file.metadata, |decoded| &decoded.metadata));
     let row_bytes = (bytes / usize::try_from(rows(group)).unwrap_or(1).max(1)).max(1);
-    let opened = File::open(&file.path).map_err(|error| unreadable(&file.path, error))?;
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, file.metadata.clone())
-        .with_row_groups(vec![group])
-        .with_projection(ProjectionMask::roots(file.metadata.parquet_schema(), wanted))
-        .with_batch_size((BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS_MAX))
-        .build()
-        .map_err(|error| damaged(&file.path, &error))?;
-    let row = (0..group).map(rows).sum();
-    Ok(OpenGroup { reader, file: part.file, mixed: part.mixed, row, rows_left: rows(group) })
+    let batch_rows = (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS_MAX);
+    let reader = |path: &Path, metadata: &ArrowReaderMetadata, roots: &[usize]| {
+        let opened = File::open(path).map_err(|error| unreadable(path, error))?;
+        ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata.clone())
+            .with_row_groups(vec![group])
+            .with_projection(ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied()))
+            .with_batch_size(batch_rows)
+            .build()
+            .map_err(|error| damaged(path, &error))
+    };
+    let mut read_bytes = column_bytes(&file.metadata, group, &wanted);
+    let columns = reader(&file.path, &file.metadata, &wanted)?;
+    let decoded = decoded.map(|decoded| {
+        read_bytes += column_bytes(&decoded.metadata, group, &decoded.roots);
+        reader(&decoded.path, &decoded.metadata, &decoded.roots)
+    });
+    let (decoded, row) = (decoded.transpose()?, (0..group).map(rows).sum());
+    let (file, mixed, rows_left) = (part.file, part.mixed, rows(group));
+    Ok((OpenGroup { reader: columns, decoded, file, group, first: row, mixed, row, rows_left }, read_bytes))
 }
 
 fn descending(file: &ArchiveFile, row: u64, offset: i64, last: i64) -> SourceError {

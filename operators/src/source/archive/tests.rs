@@ -27,7 +27,13 @@ struct Row {
 }
 
 fn config(path: &Path) -> ArchiveConfig {
-    ArchiveConfig { source_name: "calls".into(), path: path.into(), topic: None, headers: true }
+    ArchiveConfig {
+        source_name: "calls".into(),
+        path: path.into(),
+        topic: None,
+        headers: true,
+        decoded: None,
+    }
 }
 
 fn small() -> ArchiveOptions {

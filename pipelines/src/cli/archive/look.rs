@@ -29,13 +29,13 @@ pub(super) struct LsArgs {
     format: Format,
 }
 
-/// Show what an archive holds: offsets, times, rows and gaps of each split. Reads nothing but the files' footers.
+/// Show what archives hold: offsets, times, rows and gaps of each split. Reads nothing but the files' footers.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   thalweg archive info archives/events
   thalweg archive info archives/events --format json")]
 pub(super) struct InfoArgs {
-    /// The archive: the folder of a recorded topic.
+    /// The archive: the folder of a recorded topic; or a folder of archives, for all of them (json: a list).
     folder: PathBuf,
     /// How to print it: text for people, json for scripts.
     #[arg(long, value_enum, default_value = "text")]
@@ -45,7 +45,8 @@ pub(super) struct InfoArgs {
 /// Read every row of archives and say what is wrong: a line for each finding, and exit status 1.
 ///
 /// Every page is decoded. Offsets have to ascend, no two files may hold the same, columns have to be there and of the right types, and
-/// the rows of a file that Thalweg has written have to be those that it wrote (by a hash in its footer).
+/// the rows of a file that Thalweg has written have to be those that it wrote (by a hash in its footer). Payloads with decoded columns
+/// beside them are decoded again, and compared.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   thalweg archive verify archives/events
@@ -90,7 +91,13 @@ pub(super) fn ls(args: &LsArgs) -> Result<ExitCode> {
 }
 
 pub(super) fn info(args: &InfoArgs) -> Result<ExitCode> {
-    print(args.format, &archive::info(&args.folder)?, shown)?;
+    let found = if args.folder.is_dir() { archive::archives_in(&args.folder)? } else { Vec::new() };
+    if found.iter().all(|folder| *folder == args.folder) {
+        print(args.format, &archive::info(&args.folder)?, shown)?;
+    } else {
+        let all = found.iter().map(|folder| archive::info(folder)).collect::<Result<Vec<_>, _>>()?;
+        print(args.format, &all, |all| all.iter().map(shown).collect::<Vec<_>>().join("\n\n"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -138,6 +145,16 @@ fn shown(archive: &ArchiveInfo) -> String {
             let more = split.gaps.len() - GAPS_SHOWN;
             notes.push(format!("partition {}: {more} more gaps (--format json lists them)", split.partition));
         }
+    }
+    for columns in &archive.decoded {
+        notes.push(format!(
+            "decoded columns: {} for {} of {} files, {} (_decoded/{})",
+            columns.fields.join(", "),
+            table::count(columns.files as u64),
+            table::count(archive.files as u64),
+            table::bytes(columns.bytes),
+            columns.fingerprint
+        ));
     }
     for lost in &archive.lost {
         notes.push(format!(
@@ -199,11 +216,15 @@ fn verified(summary: &VerifySummary) -> String {
         (false, found) => format!("{} findings", table::count(found as u64)),
     };
     lines.push(format!(
-        "{}: {what}; {} files read ({} of them with a hash of their rows), {} rows",
+        "{}: {what}; {} files read ({} of them with a hash of their rows), {} rows{}",
         summary.folder,
         table::count(summary.files as u64),
         table::count(summary.hashed as u64),
-        table::count(summary.rows)
+        table::count(summary.rows),
+        match summary.decoded {
+            0 => String::new(),
+            files => format!("; {} files of decoded columns compared with them", table::count(files as u64)),
+        }
     ));
     lines.join("\n")
 }

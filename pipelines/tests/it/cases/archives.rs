@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
-use thalweg::plan::{Connector, Plan};
+use thalweg::archive::decode;
+use thalweg::plan::{Connector, Plan, PlannedSource};
 use thalweg::testing::GivenRecords;
+use thalweg_engine::control::Control;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
+use thalweg_schemas::Format;
 
 /// Puts archives below `folder` in the place of given records; `None` where they can't be: records without a timestamp, or with one
 /// finer than milliseconds, splits that don't end, several topics.
@@ -19,6 +22,20 @@ pub(super) fn archived(plan: &Plan, folder: &Path) -> Option<Plan> {
         let path = folder.join(&source.name).join(&*given.given().first()?.topic);
         write(given, &path)?;
         source.connector = Connector::Archive { path };
+    }
+    Some(plan)
+}
+
+/// The same, with decoded columns beside all files of JSON.
+pub(super) fn decoded(plan: &Plan, folder: &Path) -> Option<Plan> {
+    let plan = archived(plan, folder)?;
+    let is_json = |source: &PlannedSource| source.format == Format::Json;
+    if plan.sources.iter().any(is_json) {
+        let decoded = decode(&plan, None, &Control::new(), &|_, _| {}).expect("decoded columns");
+        assert!(
+            decoded.iter().all(|archive| archive.decoded + archive.there == archive.files),
+            "{decoded:?}"
+        );
     }
     Some(plan)
 }
