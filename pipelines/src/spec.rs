@@ -75,6 +75,12 @@ pub struct Spec {
     pub checkpoint: CheckpointSpec,
     /// How much memory a process may take for rows on their way, besides the state of open windows; by default 1GiB.
     pub memory: Option<Spanned<Size>>,
+    /// There may be schemas whose names could not be read.
+    #[schemars(skip)]
+    pub schemas_unknown: bool,
+    /// There may be sources or steps whose names could not be read.
+    #[schemars(skip)]
+    pub streams_unknown: bool,
 }
 
 const FIELDS: [&str; 8] =
@@ -84,7 +90,7 @@ const FIELDS: [&str; 8] =
 ///
 /// `origin` is the file as problems name it, and where relative paths of schemas start. The spec is there even when parts
 /// of it are wrong (those are marked incomplete), so that a plan can go on and find the rest; only a text that is not a
-/// YAML mapping gives none.
+/// YAML mapping gives none. Of a text that is not YAML, all is read that can be.
 ///
 /// Values of `overrides` stand in the place of those in the text.
 pub fn read(
@@ -94,13 +100,14 @@ pub fn read(
     overrides: &[Override],
 ) -> (Option<Spec>, Vec<Problem>) {
     let source = SourceText::new(origin, text);
-    let mut root = match yaml::parse(&source) {
-        Ok(root) => root,
-        Err(problem) => return (None, vec![*problem]),
-    };
-    let mut problems = Vec::new();
+    let (root, mut problems) = yaml::read(&source);
+    let Some(mut root) = root else { return (None, problems) };
+    let is_whole = problems.is_empty();
     for each in overrides {
-        if let Err(problem) = overrides::apply(&mut root, each, &source) {
+        if let Err(problem) = overrides::apply(&mut root, each, &source)
+            // What can't be read may hold the place that is missed.
+            && is_whole
+        {
             problems.push(*problem);
         }
     }
@@ -121,11 +128,21 @@ fn read_root(reader: &mut reader::Reader, root: &yaml::Node, source: SourceText)
         });
     let description =
         fields.get("description").and_then(|entry| reader.text(entry.value, &entry.path, "a text"));
+    let unknown = |key: &str| match fields.get(key) {
+        Some(entry) => entry.value.lacks_names(),
+        None => fields.seems_to_have(key),
+    };
+    let schemas_unknown = unknown("schemas");
+    let streams_unknown = unknown("sources") || unknown("steps");
     let schemas = entries::read(reader, fields.get("schemas"), schema::read);
     let sources = reader.required(&fields, "sources", "name at least one source under \"sources:\"");
     let sources = entries::read(reader, sources, source::read);
     let steps = entries::read(reader, fields.get("steps"), step::read);
     let sinks = reader.required(&fields, "sinks", "name at least one sink under \"sinks:\"");
+    if let Some(entry) = sinks.filter(|entry| entry.value.is_empty_mapping()) {
+        let hint = "name at least one sink under \"sinks:\"".to_owned();
+        reader.problem(entry.key.at, &entry.path, "no sink", Some(hint));
+    }
     let sinks = entries::read(reader, sinks, sink::read);
     let checkpoint = checkpoint::read(reader, fields.get("checkpoint"));
     let memory = fields.get("memory").and_then(|entry| {
@@ -139,5 +156,17 @@ fn read_root(reader: &mut reader::Reader, root: &yaml::Node, source: SourceText)
     });
     let unnamed = || Spanned::new(String::new(), root.at);
     let pipeline = pipeline.unwrap_or_else(unnamed);
-    Some(Spec { source, pipeline, description, schemas, sources, steps, sinks, checkpoint, memory })
+    Some(Spec {
+        source,
+        pipeline,
+        description,
+        schemas,
+        sources,
+        steps,
+        sinks,
+        checkpoint,
+        memory,
+        schemas_unknown,
+        streams_unknown,
+    })
 }

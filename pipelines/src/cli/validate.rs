@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::{load, table};
+use crate::spec::in_file_order;
 
 /// Check a pipeline: say everything that is wrong with it, with its place and what to write instead.
 ///
@@ -36,7 +37,9 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<ExitCode> {
     let mut reports = Vec::new();
     let mut good = true;
     for pipeline in &args.pipelines {
-        let loaded = load::load(pipeline)?;
+        let (mut loaded, spec) = load::load_spec(pipeline, &[])?;
+        loaded.warnings.extend(spec.iter().flat_map(load::missing_archives));
+        in_file_order(&mut loaded.warnings);
         good &= loaded.problems.is_empty();
         match args.format {
             Format::Text => {

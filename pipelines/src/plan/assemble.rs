@@ -13,7 +13,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use thalweg_schemas::Format;
 
 use super::check::{CheckedExpr, CheckedKind, CheckedSink, CheckedStep, CheckedWindow, Checker};
-use super::messages::Finding;
+use super::messages::{self, Finding};
 use super::model::{
     NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow,
     Predicate, StepKind, StreamId,
@@ -224,7 +224,8 @@ fn input(
 }
 
 fn named(checker: &Checker<'_>, expr: &CheckedExpr, columns: &[Field]) -> Result<NamedExpr, Finding> {
-    let compiled = checker.expressions.compile_as(&expr.expr, columns, &expr.compiled.data_type)?;
+    let compiled = checker.expressions.compile_as(&expr.expr, columns, &expr.compiled.data_type);
+    let compiled = compiled.map_err(messages::first)?;
     Ok(NamedExpr {
         name: expr.name.clone(),
         sql: expr.sql.clone(),
@@ -235,6 +236,6 @@ fn named(checker: &Checker<'_>, expr: &CheckedExpr, columns: &[Field]) -> Result
 }
 
 fn predicate(checker: &Checker<'_>, expr: &CheckedExpr, columns: &[Field]) -> Result<Predicate, Finding> {
-    let compiled = checker.expressions.compile_condition(&expr.expr, columns)?;
+    let compiled = checker.expressions.compile_condition(&expr.expr, columns).map_err(messages::first)?;
     Ok(Predicate { sql: expr.sql.clone(), expr: compiled.expr })
 }

@@ -13,7 +13,7 @@ use datafusion::logical_expr::Expr;
 use super::expression::{Compiled, Expressions};
 use super::messages::Finding;
 use super::model::{AggregateCall, Connector, EventTime, MetadataColumn, SinkKind, StreamId, WindowKind};
-use crate::spec::{Problem, Span, Spec};
+use crate::spec::{ColumnSpec, Problem, Span, Spanned, Spec};
 use thalweg_schemas::{Format, Schema};
 
 /// The state of a check.
@@ -160,10 +160,49 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Notes what is wrong with an expression.
+    /// Notes what is wrong with a name.
     pub(super) fn findings(&mut self, at: Span, path: &str, findings: Vec<Finding>) {
         for finding in findings {
             self.problem(at, path, finding.message, finding.hint);
+        }
+    }
+
+    /// Notes what is wrong with an expression, where in it that is known.
+    pub(super) fn of_expression(&mut self, sql: &Spanned<String>, path: &str, findings: Vec<Finding>) {
+        let problems = self.placed(sql, path, findings);
+        self.problems.extend(problems);
+    }
+
+    /// Notes what may be wrong with an expression that is right.
+    pub(super) fn risks(&mut self, sql: &Spanned<String>, path: &str, expr: &Expr, columns: &[Field]) {
+        let findings = self.expressions.risks(expr, columns);
+        let warnings = self.placed(sql, path, findings);
+        self.warnings.extend(warnings);
+    }
+
+    fn placed(&self, sql: &Spanned<String>, path: &str, findings: Vec<Finding>) -> Vec<Problem> {
+        let placed = findings.into_iter().map(|finding| {
+            let finding = finding.named_as_in(sql, |name| self.expressions.names(name));
+            let place = finding.place(sql);
+            let at = place.and_then(|(start, length)| self.spec.source.part_of(sql.at, sql, start, length));
+            let mut message = finding.message;
+            // A text that was filled in from the environment is not the file's.
+            if let (None, Some((start, length))) = (at, place) {
+                let word: String = sql.chars().skip(start).take(length).collect();
+                if !message.contains(&word) {
+                    message.push_str(&format!(" (at {word})"));
+                }
+            }
+            self.spec.source.problem(at.unwrap_or(sql.at), path, message, finding.hint)
+        });
+        placed.collect()
+    }
+
+    /// Notes what is wrong with a column of `by` or `select`.
+    pub(super) fn of_column(&mut self, column: &ColumnSpec, findings: Vec<Finding>) {
+        match &column.sql {
+            Some(sql) => self.of_expression(sql, &column.path, findings),
+            None => self.findings(column.name.at, &column.path, findings),
         }
     }
 }

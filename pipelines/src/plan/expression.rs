@@ -7,7 +7,7 @@
 //!                         functions                functions, subqueries
 //! ```
 //!
-//! This file and its neighbours `aggregates.rs` and `messages.rs` are the only places that know DataFusion's planner.
+//! This file and its neighbours `aggregates.rs` and `messages/` are the only places that know DataFusion's planner.
 //! Nothing here waits or needs a runtime.
 
 use std::ops::ControlFlow;
@@ -19,14 +19,16 @@ use datafusion::common::{DFSchema, DataFusionError, SchemaError};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Cast, Expr, Volatility};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, Volatility};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::sqlparser::ast::{Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, Ident, ObjectName, Query, Value as SqlValue, Visit, VisitMut, Visitor, VisitorMut,
+};
 
 use super::aggregates;
-use super::messages::{self, Finding};
+use super::messages::{self, Context, Finding, Spot};
 use super::types::type_name;
 
 /// How many unknown columns of one expression are said.
@@ -69,36 +71,56 @@ impl Expressions {
     /// Parses an expression over `columns` and refuses what its place does not allow. Types are not checked yet.
     pub(super) fn parse(&self, sql: &str, columns: &[Field], place: Place) -> Result<Expr, Vec<Finding>> {
         let dialect = self.state.config_options().sql_parser.dialect;
-        let tree = self
-            .state
-            .sql_to_expr_with_alias(sql, &dialect)
-            .map_err(|error| vec![messages::explain(&error, columns, &self.function_names(place))])?;
+        let functions = self.function_names(place);
+        let usage = |name: &str| self.usage(name);
+        let context = Context { sql, columns, functions: &functions, usage: &usage };
+        let explain = |error: DataFusionError| messages::explain(&error, &context);
+        let tree = self.state.sql_to_expr_with_alias(sql, &dialect).map_err(|error| vec![explain(error)])?;
         if let Some(alias) = &tree.alias {
             let hint = "the field's name is the column's name; leave out the alias";
             return Err(vec![Finding::new(format!("an alias (as {alias})"), hint)]);
         }
-        if tree.expr.visit(&mut FindQuery).is_break() {
+        if Visit::visit(&tree.expr, &mut FindQuery).is_break() {
             let hint =
                 "an expression sees one row at a time, or one window; join streams in steps of their own";
             return Err(vec![Finding::new("a subquery", hint)]);
         }
+        let mut tree = tree;
         let mut known: Vec<Field> = columns.to_vec();
-        let mut findings = Vec::new();
-        // An unknown column ends planning: take it as known and plan again, to find the next one.
+        let mut findings: Vec<Finding> = Vec::new();
+        let mut is_replaced = false;
+        // An unknown name ends planning: take it as known and plan again, to find the next one.
         while findings.len() < UNKNOWN_COLUMNS_MAX {
-            let schema = df_schema(&known).map_err(|error| vec![messages::explain(&error, columns, &[])])?;
+            let schema = df_schema(&known).map_err(|error| vec![explain(error)])?;
             match self.state.create_logical_expr_from_sql_expr(tree.clone(), &schema) {
                 Ok(expr) if findings.is_empty() => {
                     let expr = expr.unalias_nested().data;
                     findings = refused(&expr, place);
                     return if findings.is_empty() { Ok(expr) } else { Err(findings) };
                 }
-                Ok(_) => break,
+                Ok(expr) => {
+                    let expr = expr.unalias_nested().data;
+                    findings.extend(refused(&expr, place));
+                    // What stands for an unknown function has no type of its own.
+                    if !is_replaced {
+                        findings.extend(messages::explain_types(&expr, &schema, None));
+                    }
+                    break;
+                }
                 Err(error) => {
-                    findings.push(messages::explain(&error, columns, &self.function_names(place)));
-                    match unknown_column(&error) {
-                        Some(name) => known.push(Field::new(name, DataType::Null, true)),
-                        None => break,
+                    let (column, function) = (unknown_column(&error), messages::unknown_function(&error));
+                    // Something else may be wrong just because of what stands for an unknown function.
+                    if column.is_some() || function.is_some() || !is_replaced {
+                        findings.push(explain(error));
+                    }
+                    match (column, function) {
+                        (Some(name), _) => known.push(Field::new(name, DataType::Null, true)),
+                        (None, Some(name)) => {
+                            is_replaced = true;
+                            let _: ControlFlow<()> =
+                                VisitMut::visit(&mut tree.expr, &mut ReplaceFunction { name });
+                        }
+                        (None, None) => break,
                     }
                 }
             }
@@ -106,17 +128,27 @@ impl Expressions {
         Err(findings)
     }
 
+    /// What of an expression that is right may go wrong with some rows.
+    pub(super) fn risks(&self, expr: &Expr, columns: &[Field]) -> Vec<Finding> {
+        df_schema(columns).map_or_else(|_| Vec::new(), |schema| messages::texts_as_numbers(expr, &schema))
+    }
+
     /// Whether a text is an SQL expression; nothing is said of what it names.
     pub(super) fn syntax(&self, sql: &str) -> Result<(), Finding> {
         let dialect = self.state.config_options().sql_parser.dialect;
         let parsed = self.state.sql_to_expr_with_alias(sql, &dialect);
-        parsed.map(drop).map_err(|error| messages::explain(&error, &[], &[]))
+        let context = Context { sql, columns: &[], functions: &[], usage: &|name| self.usage(name) };
+        parsed.map(drop).map_err(|error| messages::explain(&error, &context))
     }
 
     /// Compiles an expression over `columns`: coerced, simplified, and physical.
-    pub(super) fn compile(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Finding> {
-        let explain = |error: DataFusionError| messages::explain(&error, columns, &[]);
-        let schema = Arc::new(df_schema(columns).map_err(explain)?);
+    pub(super) fn compile(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Vec<Finding>> {
+        let context = Context { sql: "", columns, functions: &[], usage: &|name| self.usage(name) };
+        let schema = Arc::new(df_schema(columns).map_err(|error| vec![messages::explain(&error, &context)])?);
+        let explain = |error: DataFusionError| match messages::explain_types(expr, &schema, Some(&error)) {
+            types if types.is_empty() => vec![messages::explain(&error, &context)],
+            types => types,
+        };
         let simplified = self.simplify(expr.clone(), &schema).map_err(explain)?;
         let physical = self.state.create_physical_expr(simplified, &schema).map_err(explain)?;
         let data_type = physical.data_type(schema.as_arrow()).map_err(explain)?;
@@ -125,7 +157,7 @@ impl Expressions {
     }
 
     /// Compiles an expression whose value becomes a column: one of the types that streams carry.
-    pub(super) fn compile_column(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Finding> {
+    pub(super) fn compile_column(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Vec<Finding>> {
         let compiled = self.compile(expr, columns)?;
         match stream_type(&compiled.data_type) {
             Some(wanted) if wanted == compiled.data_type => Ok(compiled),
@@ -138,7 +170,7 @@ impl Expressions {
                     _ => "take a part of it, or cast it to another type".to_owned(),
                 };
                 let message = format!("a column can't be of type {}", type_name(&compiled.data_type));
-                Err(Finding { message, hint: Some(hint) })
+                Err(vec![Finding::new(message, hint)])
             }
         }
     }
@@ -149,7 +181,7 @@ impl Expressions {
         expr: &Expr,
         columns: &[Field],
         wanted: &DataType,
-    ) -> Result<Compiled, Finding> {
+    ) -> Result<Compiled, Vec<Finding>> {
         let compiled = self.compile(expr, columns)?;
         if compiled.data_type == *wanted {
             return Ok(compiled);
@@ -158,7 +190,7 @@ impl Expressions {
     }
 
     /// Compiles a condition.
-    pub(super) fn compile_condition(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Finding> {
+    pub(super) fn compile_condition(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Vec<Finding>> {
         let compiled = self.compile(expr, columns)?;
         match compiled.data_type {
             DataType::Boolean => Ok(compiled),
@@ -168,7 +200,7 @@ impl Expressions {
             other => {
                 let message =
                     format!("a condition must be true or false, this is of type {}", type_name(&other));
-                Err(Finding::new(message, "compare it with something: … > 0, … = 'x', … is not null"))
+                Err(vec![Finding::new(message, "compare it with something: … > 0, … = 'x', … is not null")])
             }
         }
     }
@@ -190,6 +222,23 @@ impl Expressions {
         let simplifier = ExprSimplifier::new(context);
         let coerced = simplifier.coerce(expr, schema)?;
         simplifier.simplify(coerced)
+    }
+
+    /// How a scalar function's call is written.
+    fn usage(&self, name: &str) -> Option<String> {
+        let function = self.state.scalar_functions().get(name)?;
+        function.documentation().map(|documentation| documentation.syntax_example.clone())
+    }
+
+    /// All names of a scalar function.
+    pub(super) fn names(&self, name: &str) -> Vec<String> {
+        let function = self.state.scalar_functions().get(name);
+        function.map_or_else(Vec::new, |function| {
+            std::iter::once(function.name())
+                .chain(function.aliases().iter().map(String::as_str))
+                .map(str::to_owned)
+                .collect()
+        })
     }
 
     fn function_names(&self, place: Place) -> Vec<&str> {
@@ -262,6 +311,28 @@ impl Visitor for FindQuery {
     }
 }
 
+/// Puts something that can be planned in the place of a function that is not there: one that takes the same arguments, or, where those
+/// may be other things than columns, a constant.
+struct ReplaceFunction {
+    name: String,
+}
+
+impl VisitorMut for ReplaceFunction {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<()> {
+        if let SqlExpr::Function(call) = expr
+            && call.name.to_string().to_lowercase() == self.name
+        {
+            match messages::is_of_elsewhere(&self.name) {
+                true => *expr = SqlExpr::value(SqlValue::SingleQuotedString(String::new())),
+                false => call.name = ObjectName::from(vec![Ident::new("make_array")]),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// What an expression holds that its place does not allow.
 fn refused(expr: &Expr, place: Place) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
@@ -285,6 +356,7 @@ fn refused(expr: &Expr, place: Place) -> Vec<Finding> {
                 format!("the window function {}(…) over (…)", call.fun.name()),
                 "a step's window cuts the rows by time; use the aggregate without \"over\"",
             )),
+            Expr::BinaryExpr(binary) if is_comparison(binary.op) => compared_with_null(binary),
             Expr::Placeholder(placeholder) => Some(Finding::new(
                 format!("the placeholder {}", placeholder.id),
                 "write the value, or fill it in from the environment: ${NAME}",
@@ -304,6 +376,26 @@ fn refused(expr: &Expr, place: Place) -> Vec<Finding> {
     walked.expect("invariant: the walk itself never fails");
     findings.dedup();
     findings
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
+fn compared_with_null(binary: &BinaryExpr) -> Option<Finding> {
+    let is_null = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.is_null());
+    let other = match (is_null(&binary.left), is_null(&binary.right)) {
+        (false, true) => &binary.left,
+        (true, false) => &binary.right,
+        _ => return None,
+    };
+    let other = messages::written(other);
+    let hint = match binary.op {
+        Operator::NotEq => format!("write {other} is not null"),
+        _ => format!("write {other} is null"),
+    };
+    Some(Finding::new("a comparison with null, which is never true", hint).at(Spot::Text("null".to_owned())))
 }
 
 fn changing_function(name: &str, volatility: Volatility) -> Option<Finding> {

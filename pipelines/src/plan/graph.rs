@@ -60,6 +60,10 @@ impl Checker<'_> {
         let read_by_steps =
             steps.flat_map(|(at, step)| step.from.iter().map(move |from| (from, &spec.steps[..at])));
         let read_by_sinks = spec.sinks.iter().map(|sink| (&sink.from, &spec.steps[..]));
+        // What can't be read may be what is meant.
+        if spec.streams_unknown {
+            return guesses;
+        }
         for (from, before) in read_by_steps.chain(read_by_sinks) {
             if names.stream(from).is_some() || from.is_empty() {
                 continue;
@@ -75,7 +79,7 @@ impl Checker<'_> {
     }
 
     fn known(&mut self, from: &Spanned<String>, names: &Names, path: &str, own_name: Option<&str>) {
-        if names.stream(from).is_some() {
+        if names.stream(from).is_some() || self.spec.streams_unknown {
             return;
         }
         let others: Vec<&str> =

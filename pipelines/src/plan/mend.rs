@@ -15,7 +15,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use thalweg_operators::source::refused;
 
 use super::expression::{Expressions, Place};
-use super::messages::{self, Finding};
+use super::messages::{self, Context, Finding};
 use super::types::type_name;
 use crate::spec::suggest;
 
@@ -112,9 +112,8 @@ impl Mend {
             let option = format!("--where {text}");
             let compiled = expressions
                 .parse(text, &fields, Place::Record)
-                .map_err(first)
                 .and_then(|expr| expressions.compile_condition(&expr, &fields))
-                .map_err(|finding| problem(&option, finding))?;
+                .map_err(|findings| problem(&option, messages::first(findings)))?;
             mend.condition = Some(Expression { option, expr: compiled.expr });
         }
         for text in sets {
@@ -122,9 +121,8 @@ impl Mend {
             let (part, sql) = assignment(text).map_err(|finding| problem(&option, finding))?;
             let expr = expressions
                 .parse(sql, &fields, Place::Record)
-                .map_err(first)
                 .and_then(|expr| bytes_or_text(&expressions, &expr, &fields, part))
-                .map_err(|finding| problem(&option, finding))?;
+                .map_err(|findings| problem(&option, messages::first(findings)))?;
             let slot = match part {
                 Part::Value => &mut mend.value,
                 Part::Key => &mut mend.key,
@@ -218,7 +216,7 @@ fn bytes_or_text(
     expr: &datafusion::logical_expr::Expr,
     fields: &[Field],
     part: Part,
-) -> Result<Arc<dyn PhysicalExpr>, Finding> {
+) -> Result<Arc<dyn PhysicalExpr>, Vec<Finding>> {
     let compiled = expressions.compile(expr, fields)?;
     let wanted = match &compiled.data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => DataType::Utf8,
@@ -228,7 +226,7 @@ fn bytes_or_text(
         other => {
             let message =
                 format!("{} is text or bytes, and this is of type {}", part.name(), type_name(other));
-            return Err(Finding::new(message, "cast it: cast(… as varchar)"));
+            return Err(vec![Finding::new(message, "cast it: cast(… as varchar)")]);
         }
     };
     Ok(expressions.compile_as(expr, fields, &wanted)?.expr)
@@ -263,17 +261,13 @@ fn failed(
         let offset = rows["offset"].as_primitive::<Int64Type>().value(*row);
         format!(", for the record at offset {offset} of {topic}/{partition}")
     });
-    let explained = messages::explain(found.as_ref().map_or(error, |(_, error)| error), &[], &[]);
+    let context = Context { sql: "", columns: &[], functions: &[], usage: &|_| None };
+    let explained = messages::explain(found.as_ref().map_or(error, |(_, error)| error), &context);
     MendProblem {
         option: expression.option.clone(),
         message: format!("{}{whose}", explained.message),
         hint: Some("leave such records out with --where, or write try_cast(…), which gives null".to_owned()),
     }
-}
-
-fn first(findings: Vec<Finding>) -> Finding {
-    let found = findings.into_iter().next();
-    found.unwrap_or_else(|| Finding { message: "not an expression".to_owned(), hint: None })
 }
 
 fn problem(option: &str, finding: Finding) -> MendProblem {

@@ -173,7 +173,15 @@ impl Checker<'_> {
                     "it is the day of window_start: keep that column in select, or make a date of your own",
                 ),
             },
-            Err(finding) => finding,
+            Err(_) => {
+                let has_date = |column: &Field| {
+                    column.name() == WINDOW_START && matches!(column.data_type(), DataType::Timestamp(..))
+                };
+                let date = columns.iter().any(has_date).then_some(WINDOW_DATE);
+                let names: Vec<&str> =
+                    columns.iter().map(|column| column.name().as_str()).chain(date).collect();
+                super::messages::unknown_name(name, &names)
+            }
         };
         self.findings(name.at, path, vec![finding]);
         None

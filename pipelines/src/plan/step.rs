@@ -7,7 +7,7 @@ use super::check::{
 };
 use super::expression::Place;
 use super::graph::Names;
-use super::messages;
+use super::messages::{self, Finding};
 use super::model::StreamId;
 use super::types::{column_name, type_name};
 use crate::spec::{ColumnSpec, Span, Spanned, StepSpec, suggest};
@@ -25,11 +25,16 @@ impl Checker<'_> {
             self.syntax(step, &path);
             return (None, None);
         };
+
         let visible = columns.visible();
         let filter = step
             .filter
             .as_ref()
             .and_then(|sql| self.condition(sql, &visible, Place::Row, &format!("{path}.where")));
+        if step.window_unknown {
+            self.syntax(step, &path);
+            return (None, None);
+        }
         let (kind, columns) = if step.is_windowed {
             let (window, columns) = self.windowed(step, &visible, &path);
             (window.map(|window| CheckedKind::Window(Box::new(window))), columns)
@@ -55,32 +60,33 @@ impl Checker<'_> {
     /// Of a step whose input is not known: whether its expressions are SQL at all.
     fn syntax(&mut self, step: &StepSpec, path: &str) {
         let conditions = [("where", &step.filter), ("having", &step.having)];
-        let conditions = conditions.into_iter().filter_map(|(key, sql)| {
-            sql.as_ref().map(|sql| (sql.at, format!("{path}.{key}"), sql.value.clone()))
-        });
-        let columns = step.by.iter().chain(&step.select).flatten().map(|column| {
-            let (at, sql) = sql_of(column);
-            (at, column.path.clone(), sql)
-        });
-        for (at, path, sql) in conditions.chain(columns).collect::<Vec<_>>() {
-            if let Err(finding) = self.expressions.syntax(&sql) {
-                self.findings(at, &path, vec![finding]);
+        let conditions = conditions
+            .into_iter()
+            .filter_map(|(key, sql)| sql.as_ref().map(|sql| (format!("{path}.{key}"), sql)));
+        let columns = step.by.iter().chain(&step.select).flatten();
+        let columns = columns.filter_map(|column| Some((column.path.clone(), column.sql.as_ref()?)));
+        for (path, sql) in conditions.chain(columns) {
+            if let Err(finding) = self.expressions.syntax(sql) {
+                self.of_expression(sql, &path, vec![finding]);
             }
         }
     }
 
     /// A column of `by` or of `select` without a window.
     pub(super) fn column(&mut self, column: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
-        let (at, sql) = sql_of(column);
+        let (_, sql) = sql_of(column);
         let checked = self.expressions.parse(&sql, visible, Place::Row).and_then(|expr| {
             if reads_unjudged(&expr, visible) {
                 return Ok(None);
             }
-            let compiled =
-                self.expressions.compile_column(&expr, visible).map_err(|finding| vec![finding])?;
+            let compiled = self.expressions.compile_column(&expr, visible)?;
             Ok(Some(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled }))
         });
-        checked.map_err(|findings| self.findings(at, &column.path, findings)).ok().flatten()
+        let checked = checked.map_err(|findings| self.of_column(column, findings)).ok().flatten();
+        if let (Some(checked), Some(sql)) = (&checked, &column.sql) {
+            self.risks(sql, &column.path, &checked.expr, visible);
+        }
+        checked
     }
 
     /// A condition over columns.
@@ -91,15 +97,43 @@ impl Checker<'_> {
         place: Place,
         path: &str,
     ) -> Option<CheckedExpr> {
-        let checked = self.expressions.parse(sql, visible, place).and_then(|expr| {
+        let checked = self.checked_condition(sql, visible, place);
+        let checked = checked.map_err(|findings| self.of_expression(sql, path, findings)).ok().flatten();
+        if let Some(checked) = &checked {
+            self.risks(sql, path, &checked.expr, visible);
+        }
+        checked
+    }
+
+    /// A condition over columns of which not all are known.
+    pub(super) fn condition_over_some(
+        &mut self,
+        sql: &Spanned<String>,
+        visible: &[Field],
+        place: Place,
+        path: &str,
+    ) -> Option<CheckedExpr> {
+        let checked = self.checked_condition(sql, visible, place);
+        let mut findings = checked.err()?;
+        findings.retain(|finding| !finding.is_unknown_column);
+        self.of_expression(sql, path, findings);
+        None
+    }
+
+    /// `None`: nothing can be said of it.
+    fn checked_condition(
+        &self,
+        sql: &Spanned<String>,
+        visible: &[Field],
+        place: Place,
+    ) -> Result<Option<CheckedExpr>, Vec<Finding>> {
+        self.expressions.parse(sql, visible, place).and_then(|expr| {
             if reads_unjudged(&expr, visible) {
                 return Ok(None);
             }
-            let compiled =
-                self.expressions.compile_condition(&expr, visible).map_err(|finding| vec![finding])?;
+            let compiled = self.expressions.compile_condition(&expr, visible)?;
             Ok(Some(CheckedExpr { name: String::new(), sql: sql.value.trim().to_owned(), expr, compiled }))
-        });
-        checked.map_err(|findings| self.findings(sql.at, path, findings)).ok().flatten()
+        })
     }
 
     /// The columns of one input, or of the union of several, which must be equal.
@@ -188,7 +222,7 @@ fn differences(first: &[Field], other: &[Field], first_name: &str, other_name: &
 }
 
 /// A column that a sink or key asks for by name.
-pub(super) fn find<'f>(name: &str, columns: &'f [Field]) -> Result<(usize, &'f Field), messages::Finding> {
+pub(super) fn find<'f>(name: &str, columns: &'f [Field]) -> Result<(usize, &'f Field), Finding> {
     let found = columns.iter().enumerate().find(|(_, column)| column.name() == name);
     found.ok_or_else(|| messages::unknown_column(name, columns))
 }

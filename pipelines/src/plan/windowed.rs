@@ -23,7 +23,7 @@ use thalweg_operators::window::is_key_type;
 use super::aggregates;
 use super::check::{CheckedExpr, CheckedWindow, Checker, Columns, reads_unjudged};
 use super::expression::{Expressions, Place};
-use super::messages::{self, Finding};
+use super::messages::{self, Context, Finding, Spot};
 use super::model::AggregateCall;
 use super::step::{field, sql_of, text_of};
 use super::types::type_name;
@@ -58,8 +58,13 @@ impl Checker<'_> {
         let mut results = window_columns();
         by.iter().zip(&keys).for_each(|(spec, key)| add(&mut results, field(spec, key.as_ref())));
         let leading = results.clone();
-        let mut parts =
-            Aggregates { rows: visible, results: results.clone(), inputs: Vec::new(), calls: Vec::new() };
+        let mut parts = Aggregates {
+            rows: visible,
+            results: results.clone(),
+            keys_unknown: step.keys_unknown,
+            inputs: Vec::new(),
+            calls: Vec::new(),
+        };
         let items: Vec<Option<Expr>> =
             select.iter().map(|column| self.taken_out(column, &mut parts)).collect();
         let Aggregates { inputs, calls, .. } = parts;
@@ -79,10 +84,13 @@ impl Checker<'_> {
         }
 
         // 3. Over the step's columns: having.
-        let having = step
-            .having
-            .as_ref()
-            .map(|sql| self.condition(sql, &own, Place::Having, &format!("{path}.having")));
+        let having = step.having.as_ref().map(|sql| {
+            let path = format!("{path}.having");
+            match step.columns_unknown {
+                true => self.condition_over_some(sql, &own, Place::Having, &path),
+                false => self.condition(sql, &own, Place::Having, &path),
+            }
+        });
         let checked = || {
             Some(CheckedWindow {
                 window: window?,
@@ -116,8 +124,9 @@ impl Checker<'_> {
                 let (name, sql) = (column.name.value.clone(), text_of(column));
                 Some(CheckedExpr { name, sql, expr, compiled })
             }
-            Err(finding) => {
-                self.findings(sql_of(column).0, &column.path, vec![readable(finding, calls)]);
+            Err(findings) => {
+                let readable = findings.into_iter().map(|finding| readable(finding, calls));
+                self.of_column(column, readable.collect());
                 None
             }
         }
@@ -162,7 +171,7 @@ impl Checker<'_> {
 
     /// Parses an item of select and takes its aggregates out.
     fn taken_out(&mut self, column: &ColumnSpec, parts: &mut Aggregates<'_>) -> Option<Expr> {
-        let (at, sql) = sql_of(column);
+        let (_, sql) = sql_of(column);
         let known = parts.known();
         let taken = self.expressions.parse(&sql, &known, Place::Window).and_then(|expr| {
             if reads_unjudged(&expr, &known) {
@@ -170,7 +179,12 @@ impl Checker<'_> {
             }
             parts.take_out(expr, &self.expressions).map(Some)
         });
-        taken.map_err(|findings| self.findings(at, &column.path, findings)).ok().flatten()
+        let said = taken.map_err(|mut findings| {
+            // What is not known may be one of the keys that could not be read.
+            findings.retain(|finding| !(parts.keys_unknown && finding.is_unknown_column));
+            self.of_column(column, findings);
+        });
+        said.ok().flatten()
     }
 
     /// A column as it is.
@@ -186,6 +200,8 @@ struct Aggregates<'c> {
     rows: &'c [Field],
     /// window_start, window_end and the keys.
     results: Vec<Field>,
+    /// There may be further keys.
+    keys_unknown: bool,
     inputs: Vec<CheckedExpr>,
     calls: Vec<AggregateCall>,
 }
@@ -204,31 +220,37 @@ impl Aggregates<'_> {
             let Expr::AggregateFunction(call) = &node else { return Ok(Transformed::no(node)) };
             let column = match self.call(call, expressions) {
                 Ok(index) => Expr::Column(Column::new_unqualified(result_name(index))),
-                Err(finding) => {
-                    findings.push(finding);
+                Err(wrong) => {
+                    findings.extend(wrong);
                     node
                 }
             };
             Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
         });
-        let expr = taken.map_err(|error| vec![messages::explain(&error, self.rows, &[])])?.data;
+        let context = Context { sql: "", columns: self.rows, functions: &[], usage: &|_| None };
+        let expr = taken.map_err(|error| vec![messages::explain(&error, &context)])?.data;
         let results: BTreeSet<&str> = self.results.iter().map(|column| column.name().as_str()).collect();
         if findings.is_empty() {
             let outside = expr.column_refs().into_iter().map(|column| column.name.as_str());
             let outside: BTreeSet<&str> =
                 outside.filter(|name| !results.contains(name) && !name.starts_with("__agg_")).collect();
+            // It may be one of the keys that could not be read: then nothing can be said of the expression.
+            if self.keys_unknown && !outside.is_empty() {
+                return Err(Vec::new());
+            }
             findings.extend(outside.into_iter().map(|name| {
                 let hint = format!(
                     "add it to by, or take one value of the window: first_value({name}), max({name})"
                 );
-                Finding::new(format!("the column {name} is neither a key nor inside an aggregate"), hint)
+                let message = format!("the column {name} is neither a key nor inside an aggregate");
+                Finding::new(message, hint).at(Spot::Text(name.to_owned()))
             }));
         }
         if findings.is_empty() { Ok(expr) } else { Err(findings) }
     }
 
     /// The number of an aggregate call, which is new unless an equal one was there.
-    fn call(&mut self, call: &AggregateFunction, expressions: &Expressions) -> Result<usize, Finding> {
+    fn call(&mut self, call: &AggregateFunction, expressions: &Expressions) -> Result<usize, Vec<Finding>> {
         let name = call.func.name();
         let parameters = &call.params;
         if !parameters.order_by.is_empty() {
@@ -240,21 +262,21 @@ impl Aggregates<'_> {
                     "results don't depend on the rows' order; for one value, write arg_min(x, by) or arg_max(x, by)"
                 }
             };
-            return Err(Finding::new(format!("{name}(… order by …)"), hint));
+            return Err(vec![Finding::new(format!("{name}(… order by …)"), hint)]);
         }
         if parameters.null_treatment.is_some() {
             let hint = "leave nulls out with filter: first_value(x) filter (where x is not null)";
-            return Err(Finding::new(format!("{name}(…) ignoring or respecting nulls"), hint));
+            return Err(vec![Finding::new(format!("{name}(…) ignoring or respecting nulls"), hint)]);
         }
         let arguments = if is_count_of_rows(name, &parameters.args) && !parameters.distinct {
             &[]
         } else {
             parameters.args.as_slice()
         };
-        let (function, columns) =
-            aggregates::function(name, parameters.distinct, arguments.len(), |index| {
-                expressions.constant(&arguments[index])
-            })?;
+        let (function, columns) = aggregates::function(name, parameters.distinct, arguments.len(), |index| {
+            expressions.constant(&arguments[index])
+        })
+        .map_err(|finding| vec![finding])?;
         let mut numbers = Vec::with_capacity(columns);
         let mut types: Vec<DataType> = Vec::with_capacity(columns);
         for argument in &arguments[..columns] {
@@ -271,7 +293,7 @@ impl Aggregates<'_> {
             }
             None => None,
         };
-        let aggregate = Aggregate::new(function, &types).map_err(|error| refused(&error, &types))?;
+        let aggregate = Aggregate::new(function, &types).map_err(|error| vec![refused(&error, &types)])?;
         let call = AggregateCall { aggregate, arguments: numbers, filter };
         Ok(self.calls.iter().position(|each| *each == call).unwrap_or_else(|| {
             self.calls.push(call);
@@ -280,12 +302,12 @@ impl Aggregates<'_> {
     }
 
     /// Checks what stands inside an aggregate: columns of the rows, and no other aggregate.
-    fn inside(&self, expr: &Expr, name: &str) -> Result<(), Finding> {
+    fn inside(&self, expr: &Expr, name: &str) -> Result<(), Vec<Finding>> {
         let is_nested = expr.exists(|node| Ok(matches!(node, Expr::AggregateFunction(_))));
         if is_nested.unwrap_or(false) {
             let hint =
                 "compute the inner one in a windowed step of its own, and the outer one in a step from it";
-            return Err(Finding::new(format!("an aggregate inside {name}(…)"), hint));
+            return Err(vec![Finding::new(format!("an aggregate inside {name}(…)"), hint)]);
         }
         let mut names: Vec<&str> =
             expr.column_refs().into_iter().map(|column| column.name.as_str()).collect();
@@ -293,7 +315,8 @@ impl Aggregates<'_> {
         match names.into_iter().find(|name| self.rows.iter().all(|row| row.name() != name)) {
             Some(unknown) => {
                 let hint = "inside an aggregate stand columns of the rows; use it outside";
-                Err(Finding::new(format!("{unknown}, a column of the results, inside {name}(…)"), hint))
+                let message = format!("{unknown}, a column of the results, inside {name}(…)");
+                Err(vec![Finding::new(message, hint)])
             }
             None => Ok(()),
         }
@@ -344,7 +367,7 @@ fn refused(error: &AggregateError, types: &[DataType]) -> Finding {
                 format!("it takes {takes}"),
             )
         }
-        other => Finding { message: other.to_string(), hint: None },
+        other => Finding::without_hint(other.to_string()),
     }
 }
 
@@ -363,6 +386,7 @@ fn readable(mut finding: Finding, calls: &[AggregateCall]) -> Finding {
     for (index, call) in calls.iter().enumerate().rev() {
         let name = format!("{}(…)", call.aggregate.function().name());
         finding.message = finding.message.replace(&result_name(index), &name);
+        finding.hint = finding.hint.map(|hint| hint.replace(&result_name(index), &name));
     }
     finding
 }

@@ -19,6 +19,8 @@ use crate::plan::{
     StepKind, type_name,
 };
 
+mod words;
+
 /// Something that was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanChange {
@@ -235,7 +237,7 @@ fn upstream(name: &str, before: &Value, after: &Value, changes: &mut Vec<PlanCha
 fn compare(part: &str, property: &str, before: &Value, after: &Value, changes: &mut Vec<PlanChange>) {
     let text = |value: &Value| match value {
         Value::String(text) if text.is_empty() => "nothing".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => words::in_words(property, text),
         Value::Array(_) => strings(value).collect::<Vec<_>>().join("; "),
         _ => "nothing".to_owned(),
     };

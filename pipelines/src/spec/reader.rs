@@ -26,6 +26,8 @@ pub(super) struct Fields<'n> {
     pub(super) at: Span,
     pub(super) path: String,
     pub(super) entries: Vec<Entry<'n>>,
+    /// Some of its fields could not be read at all, not even their names.
+    pub(super) incomplete: bool,
     /// Fields that unknown ones were probably meant to be.
     meant: Vec<&'static str>,
 }
@@ -36,9 +38,14 @@ impl<'n> Fields<'n> {
         self.entries.iter().find(|entry| *entry.key == key)
     }
 
-    /// Whether the field is there, be it misspelt (which has been said).
+    /// Whether there is a field that was probably meant to be this one (which has been said).
+    pub(super) fn has_misspelt(&self, key: &str) -> bool {
+        self.meant.contains(&key)
+    }
+
+    /// Whether the field is there, be it misspelt or one that could not be read (which has been said).
     pub(super) fn seems_to_have(&self, key: &str) -> bool {
-        self.meant.contains(&key) || self.get(key).is_some()
+        self.incomplete || self.has_misspelt(key) || self.get(key).is_some()
     }
 }
 
@@ -63,6 +70,11 @@ impl Reader {
     /// A number that grows with every value that could not be read: equal before and after means that all was well.
     pub(super) fn failures(&self) -> usize {
         self.problems.len() + self.passed_over
+    }
+
+    /// Notes that something is passed over in silence, since what is wrong with it was said before.
+    pub(super) fn pass_over(&mut self) {
+        self.passed_over += 1;
     }
 
     /// A mapping with these fields and no others.
@@ -100,15 +112,24 @@ impl Reader {
             at: node.at,
             path: path.to_owned(),
             entries: Vec::with_capacity(entries.len()),
+            incomplete: false,
             meant: Vec::new(),
         };
         for (key, value) in entries {
             let Kind::Scalar(name, _) = &key.kind else {
+                if matches!(key.kind, Kind::Broken) {
+                    fields.incomplete = true;
+                    self.pass_over();
+                    continue;
+                }
                 self.problem(
                     key.at,
                     path,
                     format!("a key must be a plain text, not {}", key.describe()),
-                    None,
+                    Some(
+                        "write \"name: value\"; an expression that begins with a bracket stands in quotes"
+                            .to_owned(),
+                    ),
                 );
                 continue;
             };
@@ -198,9 +219,31 @@ impl Reader {
     /// Notes that something else stands where `what` should.
     pub(super) fn expected(&mut self, node: &Node, path: &str, what: &str, hint: Option<String>) {
         if matches!(node.kind, Kind::Broken) {
-            self.passed_over += 1;
+            self.pass_over();
         } else {
+            let hint = hint.or_else(|| Some(instead(node, path, what)));
             self.problem(node.at, path, format!("expected {what}, found {}", node.describe()), hint);
         }
+    }
+}
+
+/// What to write where something else stands.
+fn instead(node: &Node, path: &str, what: &str) -> String {
+    match (what, &node.kind) {
+        ("a mapping", _) if path.is_empty() => "write \"name: value\" lines".to_owned(),
+        ("a mapping", Kind::Sequence(_)) => {
+            "write \"name: value\" lines, without \"- \" or brackets".to_owned()
+        }
+        ("a mapping", _) => "write \"name: value\" lines below it, further in".to_owned(),
+        ("a list", Kind::Scalar(text, _)) if text.chars().count() < 40 => format!("write [{text}]"),
+        ("a list", _) => "write [a, b], or a line with \"- \" for each item".to_owned(),
+        ("an SQL expression", Kind::Null | Kind::Broken) => {
+            "write one, such as status = 'error'; a null has a type: cast(null as double)".to_owned()
+        }
+        ("an SQL expression", Kind::Sequence(_) | Kind::Mapping(_)) => {
+            "put an expression that begins with a bracket in quotes".to_owned()
+        }
+        (_, Kind::Sequence(_) | Kind::Mapping(_)) => "write a single value, without brackets".to_owned(),
+        _ => "write it behind the colon".to_owned(),
     }
 }

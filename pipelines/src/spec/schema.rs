@@ -7,7 +7,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use thalweg_schemas::Schema;
 
 use super::reader::Reader;
-use super::yaml::{Node, to_saphyr};
+use super::yaml::{Kind, Node, to_saphyr};
 use super::{Span, Spanned};
 
 /// A schema written inside a spec.
@@ -30,7 +30,10 @@ impl JsonSchema for SchemaSpec {
 }
 
 pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> SchemaSpec {
-    let schema = match Schema::from_node(&name, &to_saphyr(node)) {
+    let Some(readable) = readable(reader, node) else { return SchemaSpec { name, schema: None } };
+    let schema = match Schema::from_node(&name, &to_saphyr(&readable)) {
+        // What could not be read of it is a part of it.
+        Ok(_) if node.is_broken() => None,
         Ok(schema) => Some(Arc::new(schema)),
         Err(errors) => {
             for error in errors {
@@ -45,6 +48,31 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         }
     };
     SchemaSpec { name, schema }
+}
+
+/// The schema without those of its fields that could not be read; `None` where nothing can be said of what is left.
+fn readable(reader: &mut Reader, node: &Node) -> Option<Node> {
+    if !node.is_broken() {
+        return Some(node.clone());
+    }
+    reader.pass_over();
+    let Kind::Mapping(entries) = &node.kind else { return None };
+    let mut readable = Vec::with_capacity(entries.len());
+    for (key, value) in entries {
+        match &value.kind {
+            _ if key.is_broken() => return None,
+            Kind::Sequence(items) => {
+                let items: Vec<Node> = items.iter().filter(|item| !item.is_broken()).cloned().collect();
+                if items.is_empty() {
+                    return None;
+                }
+                readable.push((key.clone(), Node { at: value.at, kind: Kind::Sequence(items) }));
+            }
+            _ if value.is_broken() => return None,
+            _ => readable.push((key.clone(), value.clone())),
+        }
+    }
+    Some(Node { at: node.at, kind: Kind::Mapping(readable) })
 }
 
 /// The fields of a source's payload.

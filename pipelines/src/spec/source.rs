@@ -273,6 +273,7 @@ fn read_position(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<Posit
                     PositionSpec::Timestamp(reader.parsed(entry, "a point in time", Instant::parse)?.value)
                 }
                 (None, Some(entry)) => PositionSpec::Offsets(read_offsets(reader, entry)?),
+                _ if fields.incomplete => return None,
                 _ => {
                     let hint = Some(format!("write {forms}"));
                     reader.problem(entry.value.at, &entry.path, "not a position", hint);

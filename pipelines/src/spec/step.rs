@@ -41,6 +41,12 @@ pub struct StepSpec {
     /// So wrong that it can't be said which columns it has.
     #[schemars(skip)]
     pub columns_unknown: bool,
+    /// So wrong that it can't be said which keys it has.
+    #[schemars(skip)]
+    pub keys_unknown: bool,
+    /// So wrong that it can't be said whether it has a window.
+    #[schemars(skip)]
+    pub window_unknown: bool,
 }
 
 /// How `from` is written.
@@ -115,12 +121,16 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         is_windowed: false,
         incomplete: true,
         columns_unknown: true,
+        keys_unknown: true,
+        window_unknown: true,
     };
     let Some(fields) = reader.fields(node, path, &STEP_FIELDS) else { return step };
     let from =
         reader.required(&fields, "from", "name the source or step whose rows come in: \"from: calls\"");
     step.from = from.cloned().map(|entry| read_from(reader, &entry)).unwrap_or_default();
+    let before_keys = reader.failures();
     step.by = fields.get("by").map(|entry| read_columns(reader, entry));
+    step.keys_unknown = reader.failures() != before_keys || (step.by.is_none() && fields.seems_to_have("by"));
     step.select = fields.get("select").map(|entry| read_columns(reader, entry));
     // A name that is no field of a step may be a misspelt one that says columns.
     step.columns_unknown = reader.failures() != before;
@@ -128,9 +138,10 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         fields.get(key).and_then(|entry| reader.text(entry.value, &entry.path, "an SQL expression"))
     };
     (step.filter, step.having) = (expression("where"), expression("having"));
-    step.is_windowed = fields.get("window").is_some();
+    step.is_windowed = fields.get("window").is_some() || fields.has_misspelt("window");
+    step.window_unknown = !step.is_windowed && fields.incomplete;
     step.window = fields.get("window").and_then(|entry| read_window(reader, entry));
-    if !step.is_windowed {
+    if !step.is_windowed && !step.window_unknown {
         for key in ["by", "having"] {
             if let Some(entry) = fields.get(key) {
                 let hint = match key {

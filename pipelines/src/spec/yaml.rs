@@ -2,14 +2,25 @@
 //!
 //! Built from the parser's events and not from its own tree: that one stops at the first duplicate key, and types scalars
 //! before anyone knows what they are meant to be. Here a scalar stays text until a reader asks for a duration or a name.
+//!
+//! ```text
+//!   text ──▶ parse ──▶ tree            the first fault ends it
+//!        └─▶ read  ──▶ tree, problems  what holds a fault is left out (recover.rs), said in words (slips.rs), and the rest is read
+//! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use saphyr::{AnnotatedMapping, MarkedYaml, Scalar, YamlData};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as YamlSpan};
 
 use super::environment::{Environment, expand};
 use super::{Problem, SourceText, Span};
+
+mod lines;
+mod recover;
+mod slips;
+
+pub(super) use self::recover::read;
 
 /// How deep mappings and sequences may be nested.
 const DEPTH_MAX: usize = 32;
@@ -30,7 +41,7 @@ pub(super) enum Kind {
     Null,
     /// A scalar's text, with environment variables filled in.
     Scalar(String, ScalarStyle),
-    /// A scalar that could not be filled in; said already.
+    /// Something that could not be read or filled in; said already.
     Broken,
     Sequence(Vec<Node>),
     /// Keys and values in the order of the file, duplicates kept.
@@ -38,6 +49,30 @@ pub(super) enum Kind {
 }
 
 impl Node {
+    /// Whether it is `{}`.
+    pub(super) fn is_empty_mapping(&self) -> bool {
+        matches!(&self.kind, Kind::Mapping(entries) if entries.is_empty())
+    }
+
+    /// Whether it is something else than a mapping of names, or one of which some names could not be read.
+    pub(super) fn lacks_names(&self) -> bool {
+        match &self.kind {
+            Kind::Mapping(entries) => entries.iter().any(|(key, _)| matches!(key.kind, Kind::Broken)),
+            Kind::Scalar(..) | Kind::Broken | Kind::Sequence(_) => true,
+            Kind::Null => false,
+        }
+    }
+
+    /// Whether something in it could not be read.
+    pub(super) fn is_broken(&self) -> bool {
+        match &self.kind {
+            Kind::Null | Kind::Scalar(..) => false,
+            Kind::Broken => true,
+            Kind::Sequence(items) => items.iter().any(Node::is_broken),
+            Kind::Mapping(entries) => entries.iter().any(|(key, value)| key.is_broken() || value.is_broken()),
+        }
+    }
+
     /// The node in words, as in "expected a mapping, found a list".
     pub(super) fn describe(&self) -> String {
         match &self.kind {
@@ -59,14 +94,40 @@ struct Open {
     items: Vec<Node>,
 }
 
+/// What keeps a text from being a tree.
+#[derive(Debug, Clone)]
+struct Fault {
+    at: Span,
+    kind: FaultKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum FaultKind {
+    /// The parser's own words.
+    Grammar(String),
+    SecondDocument,
+    TooDeep,
+    /// A value that begins with "!", and what follows on it.
+    Tag(String),
+    /// An alias inside what it stands for.
+    OwnAlias,
+    TooManyNodes,
+}
+
+/// Stands where something was left out, on lines that are known.
+const LEFT_OUT: &str = "left_out";
+
 /// Parses a file that holds one document.
 ///
 /// # Errors
 /// What keeps the file from being read: YAML's grammar, several documents, too deep or too large a tree.
 pub(super) fn parse(source: &SourceText) -> Result<Node, Box<Problem>> {
-    let fail = |at: Span, message: &str, hint: Option<&str>| {
-        Box::new(source.problem(at, "", message.to_owned(), hint.map(str::to_owned)))
-    };
+    tree(source, &BTreeSet::new()).map_err(|fault| Box::new(slips::first(source, &fault)))
+}
+
+/// The tree of a text, in which [`LEFT_OUT`] on the lines of `left_out` is [`Kind::Broken`].
+fn tree(source: &SourceText, left_out: &BTreeSet<usize>) -> Result<Node, Fault> {
+    let fail = |at: Span, kind: FaultKind| Fault { at, kind };
     let mut stack: Vec<Open> = Vec::new();
     let mut anchors: HashMap<usize, Node> = HashMap::new();
     let mut root = None;
@@ -75,18 +136,22 @@ pub(super) fn parse(source: &SourceText) -> Result<Node, Box<Problem>> {
         let (event, span) = event.map_err(|error| {
             let marker = error.marker();
             let at = Span { line: marker.line(), column: marker.col() + 1, length: 1 };
-            let message = format!("not valid YAML: {}", error.info());
-            Box::new(source.problem(at, "", message, yaml_hint(source, at)))
+            fail(at, FaultKind::Grammar(error.info().to_owned()))
         })?;
         let at = place(source, span);
         nodes += 1;
         let (node, anchor) = match event {
-            Event::Scalar(text, style, anchor, _tag) => (scalar(at, &text, style), anchor),
+            Event::Scalar(text, ..) if *text == *LEFT_OUT && left_out.contains(&at.line) => {
+                (Node { at, kind: Kind::Broken }, 0)
+            }
+            // A tag of one's own: what was meant is a value that begins with "!".
+            Event::Scalar(_, _, _, Some(tag)) if tag.handle == "!" => {
+                return Err(fail(at, FaultKind::Tag(tag.suffix.clone())));
+            }
+            Event::Scalar(text, style, anchor, _) => (scalar(at, &text, style), anchor),
             Event::Alias(anchor) => {
-                let mut node = anchors
-                    .get(&anchor)
-                    .cloned()
-                    .ok_or_else(|| fail(at, "an alias inside its own anchor", None))?;
+                let node = anchors.get(&anchor).cloned();
+                let mut node = node.ok_or_else(|| fail(at, FaultKind::OwnAlias))?;
                 nodes += count(&node);
                 node.at = at;
                 (node, 0)
@@ -94,11 +159,7 @@ pub(super) fn parse(source: &SourceText) -> Result<Node, Box<Problem>> {
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 let is_mapping = matches!(event, Event::MappingStart(..));
                 if stack.len() == DEPTH_MAX {
-                    return Err(fail(
-                        at,
-                        "nested too deeply",
-                        Some("no field of a pipeline is nested as deep as this"),
-                    ));
+                    return Err(fail(at, FaultKind::TooDeep));
                 }
                 stack.push(Open { at, anchor, is_mapping, items: Vec::new() });
                 continue;
@@ -108,17 +169,11 @@ pub(super) fn parse(source: &SourceText) -> Result<Node, Box<Problem>> {
                 let kind = if open.is_mapping { mapping(open.items) } else { Kind::Sequence(open.items) };
                 (Node { at: open.at, kind }, open.anchor)
             }
-            Event::DocumentStart(_) if root.is_some() => {
-                return Err(fail(
-                    at,
-                    "a second document",
-                    Some("write one pipeline a file, without \"---\" between"),
-                ));
-            }
+            Event::DocumentStart(_) if root.is_some() => return Err(fail(at, FaultKind::SecondDocument)),
             _ => continue,
         };
         if nodes > NODES_MAX {
-            return Err(fail(at, "too many nodes", Some("aliases may fill in 100000 nodes at most")));
+            return Err(fail(at, FaultKind::TooManyNodes));
         }
         if anchor > 0 {
             anchors.insert(anchor, node.clone());
@@ -219,15 +274,4 @@ fn place(source: &SourceText, span: YamlSpan) -> Span {
         source.line(line).map_or(1, |text| text.trim_end().chars().count().saturating_sub(span.start.col()))
     };
     Span { line, column, length: length.max(1) }
-}
-
-/// The two slips that make most YAML errors.
-fn yaml_hint(source: &SourceText, at: Span) -> Option<String> {
-    let line = source.line(at.line)?;
-    if line.contains('\t') && line.trim_start_matches(' ').starts_with('\t') {
-        return Some("indent with spaces, not with tabs".into());
-    }
-    let value = line.split_once(": ")?.1;
-    let quoted = value.starts_with(['"', '\'']);
-    (!quoted && value.contains(": ")).then(|| "put an expression that holds \": \" in double quotes".into())
 }

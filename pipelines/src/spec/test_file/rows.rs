@@ -59,7 +59,7 @@ pub enum JsonSpec {
     /// A list.
     List(Vec<JsonSpec>),
     /// An object, keys as often as they are written.
-    Object(Vec<(String, JsonSpec)>),
+    Object(Vec<(Spanned<String>, JsonSpec)>),
 }
 
 impl JsonSpec {
@@ -70,7 +70,9 @@ impl JsonSpec {
             Kind::Scalar(text, _) => JsonSpec::Text(text.clone()),
             Kind::Sequence(items) => JsonSpec::List(items.iter().map(JsonSpec::of).collect()),
             Kind::Mapping(entries) => {
-                let entries = entries.iter().map(|(key, value)| (key_text(key), JsonSpec::of(value)));
+                let entries = entries
+                    .iter()
+                    .map(|(key, value)| (Spanned::new(key_text(key), key.at), JsonSpec::of(value)));
                 JsonSpec::Object(entries.collect())
             }
         }

@@ -1,0 +1,323 @@
+//! Reads what can be read of a text that is not YAML as a whole: what holds a fault is left out, and the rest is parsed again.
+//!
+//! ```text
+//!   parse ──▶ a fault ──▶ the line at fault with what belongs to it ─┬─▶ its value is Broken       name: left_out
+//!     ▲                                                              ├─▶ an entry is Broken        left_out: left_out
+//!     │                                                              ├─▶ empty lines; the mappings around them get a Broken entry
+//!     │                                                              └─▶ the same for the line above that it is indented under
+//!     └──────────── the first of these after which the fault is gone, or the next one lies behind it
+//! ```
+//!
+//! Lines stay where they are, so that all places are the file's.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use super::lines::Lines;
+use super::{Fault, FaultKind, Kind, LEFT_OUT, Node, slips, tree};
+use crate::spec::{Problem, SourceText, Span};
+
+/// How many faults of a text are said.
+const FAULTS_MAX: usize = 20;
+
+/// Parses as much of a text as can be, with everything that is wrong with its grammar. `None`: nothing can be read.
+pub(in crate::spec) fn read(source: &SourceText) -> (Option<Node>, Vec<Problem>) {
+    let mut text = Recovered {
+        source: source.clone(),
+        lines: Lines::new(source),
+        left_out: BTreeSet::new(),
+        gaps: Vec::new(),
+        last_gap: None,
+        has_lost_anchors: false,
+    };
+    let mut problems = Vec::new();
+    let mut parsed = tree(source, &text.left_out);
+    for _ in 0..FAULTS_MAX {
+        let fault = match parsed {
+            Ok(root) => return (Some(text.marked(root)), problems),
+            Err(fault) => fault,
+        };
+        if !text.follows(&fault) {
+            problems.push(slips::problem(source, &text.lines, &fault));
+        }
+        match text.leave_out(&fault) {
+            Some(next) => parsed = next,
+            None => return (None, problems),
+        }
+    }
+    (parsed.ok().map(|root| text.marked(root)), problems)
+}
+
+/// How a block is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Value,
+    Entry,
+    Gap,
+}
+
+/// A text of which parts are left out.
+struct Recovered {
+    source: SourceText,
+    lines: Lines,
+    /// Lines that hold [`LEFT_OUT`], from 1.
+    left_out: BTreeSet<usize>,
+    gaps: Vec<Gap>,
+    last_gap: Option<(Gap, FaultKind)>,
+    has_lost_anchors: bool,
+}
+
+/// Lines that are empty now.
+#[derive(Debug, Clone)]
+struct Gap {
+    lines: Range<usize>,
+    indent: usize,
+}
+
+impl Recovered {
+    /// Leaves out the smallest block after which the fault is gone; what is parsed then. `None`: there is no such block.
+    fn leave_out(&mut self, fault: &Fault) -> Option<Result<Node, Fault>> {
+        match fault.kind {
+            FaultKind::TooManyNodes => return None,
+            FaultKind::SecondDocument => {
+                let first = fault.at.line - 1;
+                return Some(self.without(&(first..self.lines.0.len()), Way::Gap, fault)?.adopt(self));
+            }
+            FaultKind::Grammar(_) | FaultKind::Tag(_) | FaultKind::TooDeep | FaultKind::OwnAlias => {}
+        }
+        let mut head = self.lines.head(fault);
+        while let Some(line) = head {
+            let block = self.lines.block(line);
+            for way in [Way::Value, Way::Entry, Way::Gap] {
+                let Some(attempt) = self.without(&block, way, fault) else { continue };
+                let goes_on = match &attempt.parsed {
+                    Ok(_) => true,
+                    Err(next) => attempt.lines.head(next).is_none_or(|head| head >= block.end),
+                };
+                if goes_on {
+                    return Some(attempt.adopt(self));
+                }
+            }
+            head = self.lines.parent(line);
+        }
+        None
+    }
+
+    fn without(&self, block: &Range<usize>, way: Way, fault: &Fault) -> Option<Attempt> {
+        let parts = self.lines.parts(block.start);
+        let line = self.lines.0.get(block.start)?;
+        let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
+        let replacement = match (way, parts.key) {
+            (Way::Value, _) if parts.is_item => format!("{indent}- {LEFT_OUT}"),
+            (Way::Value, Some((_, end))) => format!("{} {LEFT_OUT}", &line[..end]),
+            (Way::Entry, None) if !parts.is_item => format!("{indent}{LEFT_OUT}: {LEFT_OUT}"),
+            (Way::Gap, _) => String::new(),
+            (Way::Value | Way::Entry, _) => return None,
+        };
+        let mut lines = self.lines.clone();
+        lines.0[block.clone()].fill(String::new());
+        lines.0[block.start] = replacement;
+        let mut left_out = self.left_out.clone();
+        let gap = match way {
+            Way::Gap => Some(Gap { lines: block.clone(), indent: self.lines.indent(block.start) }),
+            Way::Value | Way::Entry => {
+                left_out.insert(block.start + 1);
+                None
+            }
+        };
+        let text = SourceText::new(&self.source.file, &lines.0.join("\n"));
+        let parsed = tree(&text, &left_out);
+        Some(Attempt { block: block.clone(), lines, left_out, gap, kind: fault.kind.clone(), parsed })
+    }
+
+    /// Whether a fault is there because of what was left out, or is the one before it gone on with.
+    fn follows(&self, fault: &Fault) -> bool {
+        if self.has_lost_anchors
+            && matches!(&fault.kind, FaultKind::Grammar(info) if info.contains("unknown anchor"))
+        {
+            return true;
+        }
+        let (Some((gap, kind)), Some(head)) = (&self.last_gap, self.lines.head(fault)) else { return false };
+        let between = gap.lines.end.min(head)..head;
+        *kind == fault.kind
+            && self.lines.indent(head) == gap.indent
+            && between.into_iter().all(|line| self.lines.content(line).is_none())
+    }
+
+    /// The tree in which the mappings that a gap may belong to are known to lack something.
+    fn marked(&self, mut root: Node) -> Node {
+        self.gaps.iter().for_each(|gap| mark(&mut root, gap, &self.lines));
+        root
+    }
+}
+
+/// A text with one more block left out.
+struct Attempt {
+    block: Range<usize>,
+    lines: Lines,
+    left_out: BTreeSet<usize>,
+    gap: Option<Gap>,
+    kind: FaultKind,
+    parsed: Result<Node, Fault>,
+}
+
+impl Attempt {
+    fn adopt(self, text: &mut Recovered) -> Result<Node, Fault> {
+        text.has_lost_anchors |= text.lines.0[self.block.clone()].iter().any(|line| line.contains('&'));
+        text.gaps.retain(|gap| !self.block.contains(&gap.lines.start));
+        text.gaps.extend(self.gap.clone());
+        text.last_gap = self.gap.map(|gap| (gap, self.kind));
+        (text.lines, text.left_out) = (self.lines, self.left_out);
+        self.parsed
+    }
+}
+
+/// Gives a Broken entry to the innermost mapping that a line of the gap's indentation may belong to, and to the one below it.
+fn mark(root: &mut Node, gap: &Gap, lines: &Lines) {
+    let first = gap.lines.start + 1;
+    let mut mappings: Vec<(usize, Vec<usize>)> = Vec::new();
+    let mut path = Vec::new();
+    let mut node: &Node = root;
+    loop {
+        let begins = lines.0.get(node.at.line - 1).and_then(|line| line.chars().nth(node.at.column - 1));
+        if matches!(begins, Some('{' | '[')) {
+            break;
+        }
+        let below = match &node.kind {
+            Kind::Mapping(entries) => {
+                mappings.push((node.at.column - 1, path.clone()));
+                let index = entries.iter().rposition(|(key, _)| key.at.line <= first);
+                index.map(|index| (index, &entries[index].1))
+            }
+            Kind::Sequence(items) => {
+                let index = items.iter().rposition(|item| item.at.line <= first);
+                index.map(|index| (index, &items[index]))
+            }
+            Kind::Null | Kind::Scalar(..) | Kind::Broken => None,
+        };
+        let Some((index, child)) = below else { break };
+        path.push(index);
+        node = child;
+    }
+    if matches!(node.kind, Kind::Null) {
+        below(root, &path).kind = Kind::Broken;
+    }
+    let innermost = mappings.iter().rposition(|(indent, _)| *indent <= gap.indent).unwrap_or(0);
+    for (_, path) in mappings.iter().skip(innermost).take(2) {
+        let broken = || Node { at: Span { line: first, column: 1, length: 1 }, kind: Kind::Broken };
+        if let Kind::Mapping(entries) = &mut below(root, path).kind
+            && !matches!(entries.last(), Some((key, _)) if matches!(key.kind, Kind::Broken))
+        {
+            entries.push((broken(), broken()));
+        }
+    }
+}
+
+/// The node at a path of numbers.
+fn below<'n>(root: &'n mut Node, path: &[usize]) -> &'n mut Node {
+    path.iter().fold(root, |node, index| match &mut node.kind {
+        Kind::Mapping(entries) => &mut entries[*index].1,
+        Kind::Sequence(items) => &mut items[*index],
+        Kind::Null | Kind::Scalar(..) | Kind::Broken => unreachable!("invariant: the path was walked before"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// What is left, and (line, column, message) of what is wrong.
+    fn recovered(text: &str) -> (String, Vec<(usize, usize, String)>) {
+        let (root, problems) = read(&SourceText::new(Path::new("p.yaml"), text));
+        let said = problems.into_iter().map(|problem| (problem.line, problem.column, problem.message));
+        (root.as_ref().map_or("nothing".to_owned(), shown), said.collect())
+    }
+
+    fn shown(node: &Node) -> String {
+        match &node.kind {
+            Kind::Null => "~".into(),
+            Kind::Scalar(text, _) => text.clone(),
+            Kind::Broken => "?".into(),
+            Kind::Sequence(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
+            Kind::Mapping(entries) => {
+                let entries = entries.iter().map(|(key, value)| format!("{}:{}", shown(key), shown(value)));
+                format!("{{{}}}", entries.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+
+    fn lines(said: &[(usize, usize, String)]) -> Vec<usize> {
+        said.iter().map(|(line, ..)| *line).collect()
+    }
+
+    #[test]
+    fn the_smallest_block_with_the_fault_is_left_out() {
+        for (text, left, at) in [
+            ("a: 1\nb: x: y\nc: 3", "{a:1 b:? c:3}", 2),
+            ("a:\n  b: { c: 1\n  d: 2\ne: 3", "{a:{b:? d:2} e:3}", 2),
+            ("a:\n  b: {\n    c: 1\n    d: 2\n  }\n  e: 3", "{a:{b:? e:3}}", 4),
+            ("a:\n  - { c: 1\n  - { d: 2 }\nb: 1", "{a:[? {d:2}] b:1}", 2),
+            ("a:\n  b: \"x\n  c: 2\nd: 3", "{a:{b:? c:2} d:3}", 2),
+            ("a:\n  b c\n  d: 1\ne: 2", "{a:{?:? d:1} e:2}", 2),
+            ("a\n  b: 1\nc: 2", "{?:? c:2}", 1),
+            ("a:\n  b: *\nc: %x", "{a:{b:?} c:?}", 2),
+            ("a: !x\nb: 1", "{a:? b:1}", 1),
+            ("a: 'x' y\nb: 1", "{a:? b:1}", 1),
+            ("a: &n [1, 2\nb: *n\nc: 1", "{a:? b:? c:1}", 1),
+        ] {
+            let (shown, said) = recovered(text);
+            assert_eq!((shown.as_str(), said[0].0), (left, at), "{text}\n{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_a_wrong_column_leaves_the_mappings_around_it_incomplete() {
+        for (text, left, at) in [
+            ("a:\n  b:\n    c: 1\n      d: 2\n    e: 3\nf: 4", "{a:{b:{c:1 e:3 ?:?}} f:4}", 4),
+            ("a:\n  b:\n    c: 1\n   d: 2\nf: 4", "{a:{b:{c:1 ?:?} ?:?} f:4}", 4),
+            ("a:\n  b:\n\tc: 1\n\td: 1\n  d: 2\n", "{a:{b:? d:2 ?:?}}", 3),
+            (
+                "a:\n  v:\n\tf: u\n    s: x\n  w: { f: v, g: \"x }\nb:\n  c: 1",
+                "{a:{v:{s:x ?:?} w:?} b:{c:1}}",
+                3,
+            ),
+        ] {
+            let (shown, said) = recovered(text);
+            assert_eq!((shown.as_str(), said[0].0), (left, at), "{text}\n{said:?}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_said_and_one_that_goes_on_is_said_once() {
+        let (left, said) = recovered("a: x: y\nb:\n  c: {\n  d: 'x' y\ne: [1\nf: 1");
+        assert_eq!((left.as_str(), lines(&said)), ("{a:? b:{c:? d:?} e:? f:1}", vec![1, 3, 4, 5]));
+        let (left, said) = recovered("a:\n    b: 1\n  c: 2\n  d: 3\n  e: 4\nf: 1");
+        assert_eq!((left.as_str(), lines(&said)), ("{a:{b:1 ?:?} f:1 ?:?}", vec![3]));
+        let (_, said) = recovered("a:\n  v:\n\tf: u\n\ts: x\n  w: { f: v, g: \"x }\nb:\n  c: 1");
+        assert_eq!(lines(&said), [3, 5]);
+        let (left, said) = recovered("a: 1\n---\na: 2\nb: {");
+        assert_eq!((left.as_str(), lines(&said)), ("{a:1 ?:?}", vec![2]));
+        let (left, said) = recovered("a: {");
+        assert_eq!((left.as_str(), lines(&said)), ("{a:?}", vec![1]));
+    }
+
+    #[test]
+    fn whatever_is_cut_off_or_put_in_a_text_ends_well() {
+        let text = "a: { b: [1, \"x\", 'y'], c: |\n }\nd:\n  - e: >-\n      f: g\n    h: *i\n  - &i j\n# k\n? l\n: m\n...\n";
+        let characters: Vec<char> = text.chars().collect();
+        for end in 0..characters.len() {
+            recovered(&characters[..end].iter().collect::<String>());
+            for c in "{}[]\"':-\t\n*&!%#|".chars() {
+                let mut changed = characters.clone();
+                changed[end] = c;
+                recovered(&changed.iter().collect::<String>());
+                changed.insert(end, '\n');
+                recovered(&changed.iter().collect::<String>());
+            }
+        }
+        let many = "a: x: y\n".repeat(100);
+        assert_eq!(recovered(&many).1.len(), FAULTS_MAX);
+    }
+}
