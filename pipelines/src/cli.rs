@@ -147,7 +147,11 @@ fn catalogue(name: Option<&str>) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         None => {
-            anyhow::bail!("the catalogue holds no pipeline {name}; `thalweg catalogue` lists those it holds")
+            let near = crate::spec::suggest::nearest(name, load::catalogue_names());
+            let meant = near.map_or_else(String::new, |near| format!("did you mean {near}? "));
+            anyhow::bail!(
+                "the catalogue holds no pipeline {name}; {meant}`thalweg catalogue` lists those it holds"
+            )
         }
     }
 }

@@ -12,7 +12,7 @@
 //!   in the order of its vectors.
 //! - Only columns that lead to a sink are decoded and carried.
 //!
-//! `expression.rs`, `aggregates.rs` and `messages.rs` are the only files here that know DataFusion's planner.
+//! `expression.rs`, `aggregates.rs` and `messages/` are the only files here that know DataFusion's planner.
 
 use std::path::Path;
 

@@ -7,6 +7,8 @@
 //! The real engine reads the real topics or archives, without a consumer group and without commits, and nothing is kept: the job's
 //! checkpoints go into a temporary folder, and the pipeline's own sinks are left out. So windows fire as they do live: once the
 //! watermark has passed their end.
+//!
+//! Of late and rejected rows ([`refused`]) the whole pipeline is run, into nothing: what it refuses is read from where the job writes it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,14 +21,20 @@ use thalweg_engine::checkpoint::StagedFile;
 use thalweg_engine::control::Control;
 use thalweg_operators::sink::{Sink, SinkError};
 
+use self::refused::Refused;
+use crate::lower::sinks::{LATE, REJECTED};
 use crate::plan::{self, Connector, Plan, Position, SinkKind};
 use crate::run::{self, RunError, RunOptions};
 use crate::spec::{Problem, SinkSpec, Span, Spanned, Spec, StdoutSpec, suggest};
+
+mod refused;
 
 /// Batches that wait for whoever looks on; the job waits when there are more.
 const WAITING_MAX: usize = 4;
 /// How often it is looked whether to stop, where no rows come.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How often late and rejected rows are made visible, microseconds.
+const REFUSED_EVERY_US: i64 = 200_000;
 
 /// Hands rows over as they come, on any worker. Cheap to clone; equal to its clones alone.
 #[derive(Clone)]
@@ -61,7 +69,7 @@ impl Sink for Handover {
 /// What to look at.
 #[derive(Debug, Clone)]
 pub struct PreviewOptions {
-    /// The source, step or sink whose rows are looked at; `None`: what the first sink writes.
+    /// The source, step or sink whose rows are looked at, or `_late` or `_rejected`; `None`: what the first sink writes.
     pub step: Option<String>,
     /// Rows to see.
     pub rows: usize,
@@ -93,6 +101,14 @@ pub enum PreviewError {
     /// The job failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Late or rejected rows can't be read back.
+    #[error("can't read {path}, where the job wrote it: {detail}; is there room in the folder of TMPDIR?")]
+    Unreadable {
+        /// The file or folder.
+        path: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Rows can't be shown.
     #[error(transparent)]
     Show(std::io::Error),
@@ -128,8 +144,9 @@ pub fn preview(
     control: &Control,
     show: &mut dyn FnMut(&RecordBatch) -> std::io::Result<()>,
 ) -> Result<Previewed, PreviewError> {
+    let looked_at = looked_at(spec, options.step.as_deref())?;
     let (handover, rows) = sync_channel(WAITING_MAX);
-    let plan = planned(spec, options, Handover(Arc::new(handover)))?;
+    let plan = planned(spec, &looked_at, options, Handover(Arc::new(handover)))?;
     let folder = tempfile::tempdir().map_err(PreviewError::Folder)?;
     let archives = options.archives.clone();
     let run_options = RunOptions { archives, ..RunOptions::new(options.workers, folder.path()) };
@@ -138,15 +155,28 @@ pub fn preview(
     // The job alone holds the other end: when it is over, so are its rows.
     drop(plan);
     let status = job.status();
-    let (mut seen, mut shown) = (0, Ok(()));
-    let ran = std::thread::scope(|scope| {
+    let mut seen = 0;
+    let (ran, looked) = std::thread::scope(|scope| {
         let ran = scope.spawn(move || job.run());
-        if look(rows, options.rows, control, &mut seen, &mut shown, show) {
+        let looked = match looked_at {
+            LookedAt::Stream(_) => {
+                // Gone when there is enough: the job does not wait for anybody to take more.
+                let rows = rows;
+                look(options.rows, control, &mut seen, show, &mut || next(&rows))
+            }
+            LookedAt::Refused(name) => {
+                // Nobody takes what the sinks are given.
+                drop(rows);
+                let mut refused = Refused::new(folder.path().join(name));
+                look(options.rows, control, &mut seen, show, &mut || refused.next(ran.is_finished()))
+            }
+        };
+        if !matches!(looked, Ok(Looked::AtAll)) {
             inner.fail(Enough);
         }
-        ran.join()
+        (ran.join(), looked)
     });
-    shown.map_err(PreviewError::Show)?;
+    looked?;
     let all = match ran {
         Ok(Ok(_)) => true,
         Ok(Err(RunError::Failed(error))) if error.is::<Enough>() => false,
@@ -165,46 +195,79 @@ pub fn preview(
     })
 }
 
-// Whether there was enough; otherwise there are no more.
+/// How looking came to its end.
+enum Looked {
+    /// There are no more.
+    AtAll,
+    AtEnough,
+}
+
+/// What may come next.
+enum Next {
+    Rows(RecordBatch),
+    /// Nothing yet.
+    Wait,
+    End,
+}
+
+fn next(rows: &Receiver<RecordBatch>) -> Result<Next, PreviewError> {
+    Ok(match rows.recv_timeout(LOOK_AGAIN) {
+        Ok(batch) => Next::Rows(batch),
+        Err(RecvTimeoutError::Timeout) => Next::Wait,
+        Err(RecvTimeoutError::Disconnected) => Next::End,
+    })
+}
+
 fn look(
-    rows: Receiver<RecordBatch>,
     wanted: usize,
     control: &Control,
     seen: &mut usize,
-    shown: &mut std::io::Result<()>,
     show: &mut dyn FnMut(&RecordBatch) -> std::io::Result<()>,
-) -> bool {
-    while *seen < wanted && shown.is_ok() && !control.stop_asked() {
-        match rows.recv_timeout(LOOK_AGAIN) {
-            Ok(batch) => {
+    next: &mut dyn FnMut() -> Result<Next, PreviewError>,
+) -> Result<Looked, PreviewError> {
+    while *seen < wanted && !control.stop_asked() {
+        match next()? {
+            Next::Rows(batch) => {
                 let batch = batch.slice(0, batch.num_rows().min(wanted - *seen));
                 *seen += batch.num_rows();
-                *shown = show(&batch);
+                show(&batch).map_err(PreviewError::Show)?;
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return false,
+            Next::Wait => {}
+            Next::End => return Ok(Looked::AtAll),
         }
     }
-    true
+    Ok(Looked::AtEnough)
 }
 
 // The plan of what leads to the rows, and no further.
-fn planned(spec: &Spec, options: &PreviewOptions, handover: Handover) -> Result<Plan, PreviewError> {
-    plan::check(spec).map_err(PreviewError::Problems)?;
-    let from = looked_at(spec, options.step.as_deref())?;
-    let mut spec = spec.clone();
-    let spanned = |text: &str| Spanned::new(text.to_owned(), Span::default());
-    spec.sinks.0 = vec![SinkSpec {
-        name: spanned("preview"),
-        from: spanned(&from),
-        parquet: None,
-        delta: None,
-        kafka: None,
-        jsonl: None,
-        stdout: Some(StdoutSpec {}),
-        incomplete: false,
-    }];
-    let mut plan = plan::check(&spec).map_err(PreviewError::Problems)?;
+fn planned(
+    spec: &Spec,
+    looked_at: &LookedAt,
+    options: &PreviewOptions,
+    handover: Handover,
+) -> Result<Plan, PreviewError> {
+    let mut plan = plan::check(spec).map_err(PreviewError::Problems)?;
+    match looked_at {
+        LookedAt::Stream(from) => {
+            let mut spec = spec.clone();
+            let spanned = |text: &str| Spanned::new(text.to_owned(), Span::default());
+            spec.sinks.0 = vec![SinkSpec {
+                name: spanned("preview"),
+                from: spanned(from),
+                parquet: None,
+                delta: None,
+                kafka: None,
+                jsonl: None,
+                stdout: Some(StdoutSpec {}),
+                incomplete: false,
+            }];
+            plan = plan::check(&spec).map_err(PreviewError::Problems)?;
+        }
+        // All of it: what is rejected depends on the fields that it reads. With each checkpoint they are there to be seen.
+        LookedAt::Refused(_) => {
+            (plan.checkpoint.interval_us, plan.checkpoint.rows_max) = (REFUSED_EVERY_US, None);
+        }
+    }
     plan.checkpoint.storage = None;
     for sink in &mut plan.sinks {
         sink.kind = SinkKind::Handed(handover.clone());
@@ -217,21 +280,34 @@ fn planned(spec: &Spec, options: &PreviewOptions, handover: Handover) -> Result<
     Ok(plan)
 }
 
-fn looked_at(spec: &Spec, name: Option<&str>) -> Result<String, PreviewError> {
+/// Whose rows.
+enum LookedAt {
+    /// A source's or a step's.
+    Stream(String),
+    /// Those of a standing output.
+    Refused(&'static str),
+}
+
+fn looked_at(spec: &Spec, name: Option<&str>) -> Result<LookedAt, PreviewError> {
     let sinks = || spec.sinks.iter().map(|sink| (sink.name.value.as_str(), sink.from.value.as_str()));
+    let stream = |name: &str| Ok(LookedAt::Stream(name.to_owned()));
     let Some(name) = name else {
-        return Ok(sinks().map(|(_, from)| from.to_owned()).next().unwrap_or_default());
+        return stream(sinks().map(|(_, from)| from).next().unwrap_or_default());
     };
+    if let Some(refused) = [LATE, REJECTED].into_iter().find(|refused| *refused == name) {
+        return Ok(LookedAt::Refused(refused));
+    }
     let steps = spec.steps.iter().map(|step| step.name.value.as_str());
     let streams: Vec<&str> =
         steps.chain(spec.sources.iter().map(|source| source.name.value.as_str())).collect();
     if streams.contains(&name) {
-        return Ok(name.to_owned());
+        return stream(name);
     }
     if let Some((_, from)) = sinks().find(|(sink, _)| *sink == name) {
-        return Ok(from.to_owned());
+        return stream(from);
     }
-    let names: Vec<&str> = streams.iter().copied().chain(sinks().map(|(sink, _)| sink)).collect();
+    let sinks = sinks().map(|(sink, _)| sink);
+    let names: Vec<&str> = streams.iter().copied().chain(sinks).chain([LATE, REJECTED]).collect();
     let hint = suggest::hint(name, &names, "sources, steps and sinks").unwrap_or_default();
     Err(PreviewError::Unknown { name: name.to_owned(), hint })
 }

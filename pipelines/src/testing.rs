@@ -28,6 +28,8 @@
 //! ```
 //!
 //! A row is the payload's JSON. Points in time may be written as in RFC 3339, whatever the schema's encoding: a number is taken as it is.
+//! A field that the schema does not have is a warning, once for each source: payloads may hold more than is read, and most such fields are
+//! misspelt.
 //!
 //! A `record` has one of `value` (JSON), `text` (as it is), `base64` or `tombstone: true`, and besides `key`, `headers`, `timestamp`
 //! (by default the row's own event time, in whole milliseconds as Kafka has them, rounded up; of a row without one that of the record

@@ -21,6 +21,7 @@ use serde_json::Value as Json;
 use thalweg_engine::control::Control;
 use thalweg_kafka::partition_of;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
+use thalweg_schemas::decoder::PAYLOAD_BYTES_MAX;
 use thalweg_schemas::time::parse_rfc3339;
 
 use self::target::{Imported, Target};
@@ -30,6 +31,8 @@ mod rows;
 mod target;
 
 pub(super) const BOOK: &str = "import.json";
+/// So much is shown of a row that is too long.
+const BYTES_SHOWN: usize = 1024;
 
 /// How a file of events is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,6 +239,9 @@ impl Import<'_> {
 
     fn fields(&self, value: &[u8]) -> Result<Fields, String> {
         let options = self.options;
+        if value.len() > PAYLOAD_BYTES_MAX {
+            return Err(rows::too_long());
+        }
         let row: Json = serde_json::from_slice(value).map_err(|error| format!("it is no JSON: {error}"))?;
         if !row.is_object() {
             return Err("it is no JSON object".to_owned());
@@ -261,6 +267,7 @@ impl Import<'_> {
         let Some(rejects_path) = &self.options.rejects else {
             return Err(ArchiveError::Row { path: path.display().to_string(), line, detail: reason });
         };
+        let shown = if raw.len() > PAYLOAD_BYTES_MAX { &raw[..BYTES_SHOWN] } else { raw };
         let failed = |error| unwritable(rejects_path, error);
         let rejects = match &mut self.rejects {
             Some(rejects) => rejects,
@@ -270,7 +277,7 @@ impl Import<'_> {
             "file": path.display().to_string(),
             "line": line,
             "reason": reason,
-            "row": String::from_utf8_lossy(raw),
+            "row": String::from_utf8_lossy(shown),
         });
         self.rejected += 1;
         writeln!(rejects, "{row}").map_err(failed)

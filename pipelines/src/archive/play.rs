@@ -51,9 +51,14 @@ pub struct PlayOptions {
     pub brokers: String,
     /// librdkafka's properties.
     pub properties: BTreeMap<String, String>,
+    /// In each partition, playing begins with the first record whose timestamp is not before this, microseconds since the epoch; `None`:
+    /// with the first.
+    pub from_us: Option<i64>,
+    /// It ends before the first record whose timestamp is not before this; `None`: with the last.
+    pub to_us: Option<i64>,
     /// How many times as fast as the records' timestamps go; `None`: as fast as it goes.
     pub speed: Option<f64>,
-    /// A name to know it by when it is run again; `None`: one that follows from the archive's path and the topic.
+    /// A name to know it by when it is run again; `None`: one that follows from the archive's path, the topic and where it begins.
     pub name: Option<String>,
     /// Make the topic where there is none: one that keeps records of any age.
     pub create_topic: bool,
@@ -143,6 +148,15 @@ pub fn play(
         let detail = format!("{name} can't be set: {why}");
         return Err(ArchiveError::Option { option: "--property", detail, hint: "take it out".to_owned() });
     }
+    if let (Some(from), Some(to)) = (options.from_us, options.to_us)
+        && to <= from
+    {
+        return Err(ArchiveError::Option {
+            option: "--to",
+            detail: "is not later than --from".to_owned(),
+            hint: "no record lies between the two: let it be later".to_owned(),
+        });
+    }
     let mut plan = resolve_existing(&options.folder, true)?;
     let partitions = plan.splits().last().map_or(0, |split| split.partition + 1);
     let name = match &options.name {
@@ -169,7 +183,7 @@ pub fn play(
         });
     }
     let sent_before = player.sent.records;
-    go_on(&mut plan, &player.sent, options)?;
+    cut(&mut plan, &player.sent, options)?;
     let stopped = player.play(&plan, options, control, advance)?;
     Ok(PlaySummary {
         name,
@@ -181,8 +195,8 @@ pub fn play(
     })
 }
 
-/// Lets reading begin behind what was sent.
-fn go_on(plan: &mut ArchivePlan, sent: &Sent, options: &PlayOptions) -> Result<(), ArchiveError> {
+/// Lets reading begin and end where it is asked to, and no earlier than behind what was sent.
+fn cut(plan: &mut ArchivePlan, sent: &Sent, options: &PlayOptions) -> Result<(), ArchiveError> {
     let ends: BTreeMap<i32, i64> = plan.ends().collect();
     for (partition, next) in &sent.next {
         if ends.get(partition).is_none_or(|end| end < next) {
@@ -197,6 +211,7 @@ fn go_on(plan: &mut ArchivePlan, sent: &Sent, options: &PlayOptions) -> Result<(
             });
         }
     }
+    plan.between(options.from_us, options.to_us)?;
     plan.start_at(|partition| sent.next.get(&partition).copied());
     Ok(())
 }
@@ -214,7 +229,11 @@ fn ends(options: &PlayOptions) -> Result<BTreeMap<i32, i64>, ArchiveError> {
 
 fn default_name(options: &PlayOptions) -> String {
     let folder = options.folder.canonicalize().unwrap_or_else(|_| options.folder.clone());
-    let asked = format!("{}\n{}", folder.display(), options.topic);
+    let mut asked = format!("{}\n{}", folder.display(), options.topic);
+    // What begins elsewhere is another piece; what ends later is the same one, and goes on.
+    if let Some(from_us) = options.from_us {
+        asked.push_str(&format!("\nfrom {from_us}"));
+    }
     format!("{:016x}", hash_key(asked.as_bytes()))
 }
 

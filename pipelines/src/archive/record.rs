@@ -25,16 +25,18 @@ use thalweg_operators::source::{ReadRequest, Record, SourceError, SplitReader};
 
 pub(super) use self::begin::{BOOK, lost};
 use self::begin::{Begun, LastRecord};
+pub use self::several::record_all;
 use super::ArchiveError;
 use super::holder::Holder;
 
 mod begin;
+mod several;
 
 /// Bytes handed from the reader to the writer at once.
 const READ_BYTES: usize = 8 << 20;
 /// How long new records are waited for before anything else is looked after.
 const WAIT: Duration = Duration::from_millis(200);
-/// Encoded bytes of row groups that may be in memory, over all partitions.
+/// Encoded bytes of row groups that may be in memory, over all partitions of all topics.
 const GROUPS_BYTES: usize = 512 << 20;
 const GROUP_BYTES_MIN: usize = 1 << 20;
 
@@ -74,6 +76,8 @@ pub struct RecordOptions {
     pub skip_lost: bool,
     /// How often new partitions are looked for, where there is no end.
     pub look_for_partitions: Duration,
+    /// How many topics are recorded at once: they share the memory.
+    pub topics: usize,
 }
 
 // Not derived: properties hold passwords.
@@ -244,7 +248,7 @@ fn read(
 
 fn archive_options(options: &RecordOptions, partitions: usize) -> ArchiveOptions {
     let defaults = ArchiveOptions::default();
-    let share = (GROUPS_BYTES / partitions.max(1)).max(GROUP_BYTES_MIN);
+    let share = (GROUPS_BYTES / (partitions * options.topics).max(1)).max(GROUP_BYTES_MIN);
     ArchiveOptions {
         row_group_bytes: share.min(defaults.row_group_bytes),
         file_bytes_max: options.file_bytes_max,

@@ -1,7 +1,7 @@
 //! `thalweg backtest`: a pipeline over a piece of the past, and what would have been different.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -10,13 +10,13 @@ use comfy_table::{ContentArrangement, Table, presets};
 use thalweg_engine::control::Control;
 
 use super::validate::Format;
-use super::{load, logging, progress, table, terminal};
+use super::{archive, load, logging, progress, table, terminal};
 use crate::backtest::{
     self, BacktestError, BacktestOptions, Comparison, Difference, LiveOutput, LiveState, Reference, Report,
     SinkComparison, Variant,
 };
 use crate::plan::Plan;
-use crate::spec::{self, Override};
+use crate::spec::{self, Override, Problem};
 
 mod html;
 
@@ -41,8 +41,11 @@ const VARIANTS_MAX: usize = 100;
   thalweg backtest provider_health --archives demo/archives
   thalweg backtest my_pipeline.yaml --archives archives --from 2026-03-01T00:00:00Z --to 2026-03-02T00:00:00Z \\
       --set steps.per_minute.window.tumbling=5m            what five minutes would have shown
-  thalweg backtest my_pipeline.yaml --set sources.calls.event_time.lateness=0s --set sources.calls.event_time.lateness=30s
-                                                           both, each against the pipeline as it is written
+  thalweg backtest my_pipeline.yaml --set 'steps.per_minute.window.tumbling=[1m, 5m, 15m]'
+                                                           each of them against the pipeline as it is written
+  thalweg backtest my_pipeline.yaml --set 'steps.per_minute.window.tumbling=[1m, 5m]' \\
+      --set 'sources.calls.event_time.lateness=[0s, 30s]'  all four combinations
+  thalweg backtest my_pipeline.yaml --set 'steps.per_minute.by=[[provider], [provider, model]]'
   thalweg backtest changed.yaml --against my_pipeline.yaml --html report.html
   thalweg backtest my_pipeline.yaml --archives recorded --against live --fail-on-diff
   thalweg backtest my_pipeline.yaml --archives recorded --against live --state checkpoint:17")]
@@ -64,7 +67,8 @@ pub(super) struct BacktestArgs {
     /// How much after --to is read to complete windows; by default the lateness of sources, and a minute.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     cool_down: Option<spec::Duration>,
-    /// Change a value of the pipeline, given as YAML; the same path again makes another variant.
+    /// Change a value of the pipeline, given as YAML. Each item of a list makes a variant (where the pipeline holds a list itself, as
+    /// under by, each list in a list), and so does the same path given again; several paths give all combinations.
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = Override::parse)]
     sets: Vec<Override>,
     /// Compare with what the live job has written (live), or with another pipeline; by default, where something is --set, with the
@@ -114,12 +118,33 @@ fn checkpoint(text: &str) -> Result<u64, String> {
 
 pub(super) fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
     let Some(as_written) = load::load_or_report(&args.pipeline)? else { return Ok(ExitCode::from(2)) };
+    archive::warn_where_unused(&as_written, args.archives.as_deref());
+    let Some(sets) = swept(&args.pipeline, &args.sets)? else { return Ok(ExitCode::from(2)) };
+    let combinations = match combinations(&sets) {
+        Ok(combinations) => combinations,
+        Err(too_many) => {
+            logging::error(format_args!("{too_many}"));
+            return Ok(ExitCode::from(2));
+        }
+    };
     let mut variants = Vec::new();
-    let combinations = combinations(&args.sets)?;
     for (number, sets) in combinations.iter().enumerate() {
         let loaded = load::load_with(&args.pipeline, sets)?;
         load::report(&loaded)?;
-        let Some(plan) = loaded.plan else { return Ok(ExitCode::from(2)) };
+        let Some(plan) = loaded.plan else {
+            let is_no_place =
+                |problem: &Problem| problem.step.as_ref().is_some_and(|of| of.starts_with("--set "));
+            let read = !loaded.problems.iter().any(is_no_place);
+            for set in args.sets.iter().filter(|set| read && !sets.contains(set)) {
+                logging::notice(format_args!(
+                    "each item of --set {set} is a value by itself, for the pipeline holds no list there; one that is a list stands in \
+                     brackets of its own: {}=[{}]",
+                    set.path.join("."),
+                    set.value
+                ));
+            }
+            return Ok(ExitCode::from(2));
+        };
         let about: Vec<String> = sets.iter().map(ToString::to_string).collect();
         let name =
             if combinations.len() == 1 { "variant".to_owned() } else { format!("variant_{}", number + 1) };
@@ -184,19 +209,44 @@ fn variant(name: &str, about: &str, plan: Plan) -> Reference {
     Reference::Variant(Box::new(Variant { name: name.to_owned(), about: about.to_owned(), plan }))
 }
 
-// One of the values of each path, in all combinations.
-fn combinations(sets: &[Override]) -> Result<Vec<Vec<Override>>> {
-    let mut all: Vec<Vec<Override>> = vec![Vec::new()];
-    for (at, set) in sets.iter().enumerate() {
-        if sets[..at].iter().any(|before| before.path == set.path) {
-            continue;
+// All values that are given, of lists that are swept each item. `None`: what is wrong has been said.
+fn swept(pipeline: &Path, sets: &[Override]) -> Result<Option<Vec<Override>>> {
+    let (text, origin) = load::text_of(pipeline)?;
+    let mut all = Vec::new();
+    for set in sets {
+        match set.sweep(&text, &origin) {
+            Ok(values) => all.extend(values),
+            Err(problem) => {
+                let problems = vec![*problem];
+                load::report(&load::Loaded { plan: None, problems, warnings: Vec::new() })?;
+                return Ok(None);
+            }
         }
-        let values: Vec<&Override> = sets.iter().filter(|other| other.path == set.path).collect();
-        let variants = all.len() * values.len();
-        anyhow::ensure!(
-            variants <= VARIANTS_MAX,
-            "{variants} variants are too many; a backtest runs {VARIANTS_MAX} at most"
-        );
+    }
+    Ok(Some(all))
+}
+
+// One of the values of each path, in all combinations; the error says that there are too many.
+fn combinations(sets: &[Override]) -> Result<Vec<Vec<Override>>, String> {
+    let mut paths: Vec<(&[String], Vec<&Override>)> = Vec::new();
+    for set in sets {
+        match paths.iter_mut().find(|(path, _)| *path == set.path) {
+            Some((_, values)) => values.push(set),
+            None => paths.push((&set.path, vec![set])),
+        }
+    }
+    let variants = paths.iter().fold(1_usize, |variants, (_, values)| variants.saturating_mul(values.len()));
+    if variants > VARIANTS_MAX {
+        let each: Vec<String> =
+            paths.iter().map(|(path, values)| format!("{} of {}", values.len(), path.join("."))).collect();
+        return Err(format!(
+            "--set gives {variants} variants ({}), and a backtest runs {VARIANTS_MAX} at most; give fewer values, or several backtests \
+             some of them each",
+            each.join(" × ")
+        ));
+    }
+    let mut all: Vec<Vec<Override>> = vec![Vec::new()];
+    for (_, values) in paths {
         let with = |value: &Override| {
             let value = value.clone();
             all.iter()
@@ -209,8 +259,16 @@ fn combinations(sets: &[Override]) -> Result<Vec<Vec<Override>>> {
 }
 
 fn print(out: &mut dyn Write, report: &Report, options: &BacktestOptions) -> Result<()> {
-    let mut runs =
-        table::numbers(&["run", "read", "= accepted", "+ late", "+ rejected", "seconds", "rows/s"]);
+    let mut runs = table::numbers(&[
+        "run",
+        "read",
+        "= accepted",
+        "+ late",
+        "+ rejected",
+        "of files",
+        "seconds",
+        "rows/s",
+    ]);
     for run in &report.runs {
         let sum = |of: fn(&crate::run::SourceSummary) -> u64| {
             table::count(run.summary.sources.iter().map(of).sum::<u64>())
@@ -223,6 +281,7 @@ fn print(out: &mut dyn Write, report: &Report, options: &BacktestOptions) -> Res
             sum(|source| source.accepted),
             sum(|source| source.late),
             sum(|source| source.rejected),
+            of_files(&run.summary.sources),
             format!("{:.1}", run.summary.seconds),
             table::count(run.summary.rows_per_second as u64),
         ]);
@@ -249,6 +308,14 @@ fn print(out: &mut dyn Write, report: &Report, options: &BacktestOptions) -> Res
     let compared = if report.comparisons.is_empty() { "" } else { ", and those that differ" };
     writeln!(out, "\nits rows{compared}: thalweg sql --data {}", options.output.display())?;
     Ok(())
+}
+
+// How much of the archives was read; nothing of topics.
+fn of_files(sources: &[crate::run::SourceSummary]) -> String {
+    let (read, all) = sources
+        .iter()
+        .fold((0, 0), |(read, all), source| (read + source.file_bytes, all + source.archive_bytes));
+    if all == 0 { String::new() } else { format!("{} of {}", table::bytes(read), table::bytes(all)) }
 }
 
 fn heading(comparison: &Comparison) -> String {
@@ -374,6 +441,17 @@ mod tests {
             .collect();
         assert_eq!(texts, ["a.b=1 c=x", "a.b=2 c=x", "a.b=1 c=[y, z]", "a.b=2 c=[y, z]"]);
         assert_eq!(combinations(&[]).unwrap(), [Vec::new()]);
+    }
+
+    #[test]
+    fn too_many_variants_are_told_with_where_they_come_from() {
+        let set = |path: &str, value: usize| Override::parse(&format!("{path}={value}")).unwrap();
+        let values = |path: &'static str, count: usize| (0..count).map(move |value| set(path, value));
+        let sets: Vec<Override> = values("a.b", 10).chain(values("c", 10)).collect();
+        assert_eq!(combinations(&sets).unwrap().len(), VARIANTS_MAX);
+        let sets: Vec<Override> = values("a.b", 10).chain(values("c", 11)).collect();
+        let error = combinations(&sets).unwrap_err();
+        assert!(error.starts_with("--set gives 110 variants (10 of a.b × 11 of c), and"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use clap::Args;
 use thalweg_engine::control::Control;
 
 use super::validate::Format;
-use super::{load, logging, table};
+use super::{archive, load, logging, table};
 use crate::preview::{self, PreviewError, PreviewOptions};
 use crate::spec;
 use crate::testing;
@@ -24,12 +24,13 @@ use crate::testing;
 #[command(after_help = "Examples:
   thalweg preview my_pipeline.yaml                        what its first sink would write
   thalweg preview my_pipeline.yaml --step per_minute --rows 5
+  thalweg preview my_pipeline.yaml --step _rejected       what the schema refuses, and why; _late: what comes too late
   thalweg preview provider_health --step calls --archives archives
   thalweg preview my_pipeline.yaml --latest --format json | jq .")]
 pub(super) struct PreviewArgs {
     /// A file, or a name of the catalogue.
     pipeline: PathBuf,
-    /// The source, step or sink whose rows to show; by default the first sink.
+    /// The source, step or sink whose rows to show, or _late or _rejected; by default the first sink.
     #[arg(short, long, value_name = "NAME")]
     step: Option<String>,
     /// How many rows.
@@ -50,9 +51,8 @@ pub(super) struct PreviewArgs {
 }
 
 pub(super) fn preview(args: &PreviewArgs) -> Result<ExitCode> {
-    if load::load_or_report(&args.pipeline)?.is_none() {
-        return Ok(ExitCode::from(2));
-    }
+    let Some(plan) = load::load_or_report(&args.pipeline)? else { return Ok(ExitCode::from(2)) };
+    archive::warn_where_unused(&plan, args.archives.as_deref());
     let (text, origin) = load::text_of(&args.pipeline)?;
     let (Some(spec), _) = spec::read(&text, &origin, &|name| std::env::var(name).ok(), &[]) else {
         return Ok(ExitCode::from(2));

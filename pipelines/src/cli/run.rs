@@ -15,7 +15,7 @@ use thalweg_schemas::time::format_rfc3339;
 
 use super::supervise::{self, FENCED, SuperviseOptions};
 use super::validate::Format;
-use super::{load, logging, progress, table};
+use super::{archive, load, logging, progress, table};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, SinkKind};
 use crate::run::{self, CHECKPOINTS, GoOn, RunError, RunOptions, Summary};
@@ -120,6 +120,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     // Where one supervisor starts all processes, the first speaks for them.
     let speaks = args.process.is_none_or(|process| process == 0) || !supervise::is_supervised();
+    archive::warn_where_unused(&plan, args.archives.as_deref().filter(|_| speaks));
     let stopping = stop_on_signal(control.clone(), Duration::from_secs(args.grace), speaks)?;
     supervise::when_supervisor_ends({
         let control = control.clone();

@@ -13,7 +13,8 @@ use thalweg_engine::control::Control;
 use super::validate::Format;
 use super::{load, logging, terminal};
 use crate::catalogue;
-use crate::testing::{self, Painter, TestOptions, TestReport, junit};
+use crate::spec::suggest;
+use crate::testing::{self, Loaded, Painter, TestOptions, TestReport, junit};
 
 /// Test pipelines: give them rows, let time go by, and compare what comes out with what should.
 ///
@@ -21,7 +22,7 @@ use crate::testing::{self, Painter, TestOptions, TestReport, junit};
 /// give, at the end or when the watermark has come to some point in time. The real engine runs; nothing is connected to, and
 /// nothing waits. `thalweg test --example` prints a file to start from.
 ///
-/// Exit status: 0 all tests passed, 1 some failed, 2 a file has problems or no test was found.
+/// Exit status: 0 all tests passed, 1 some failed, 2 a file is missing or has problems, or no test was found.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   thalweg test my_pipeline.test.yaml
@@ -55,6 +56,8 @@ pub(super) struct TestArgs {
     example: bool,
 }
 
+/// Exit status where a file can't be read or has problems, or no test was found.
+const BAD_INPUT: u8 = 2;
 /// How often files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
@@ -63,6 +66,7 @@ struct Tested {
     file: PathBuf,
     reports: Vec<TestReport>,
     problems: Vec<crate::spec::Problem>,
+    warnings: Vec<crate::spec::Problem>,
 }
 
 pub(super) fn test(args: &TestArgs) -> Result<ExitCode> {
@@ -101,18 +105,23 @@ fn run(args: &TestArgs, watched: &mut Watched) -> Result<u8> {
     let painter = Painter { colour: std::io::stdout().is_terminal() };
     let mut all = Vec::new();
     let mut out = std::io::stdout().lock();
-    for (file, embedded) in files(&args.files, watched)? {
-        let loaded = match embedded {
-            Some(text) => testing::load_text(text, &file),
-            None => testing::load(&file)?,
-        };
+    let loaded = files(&args.files, watched).and_then(|files| files.into_iter().map(read).collect());
+    let loaded: Vec<(PathBuf, Loaded)> = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            logging::error(format_args!("{error:#}"));
+            return Ok(BAD_INPUT);
+        }
+    };
+    for (file, loaded) in loaded {
         watched.add(&loaded.files);
-        let mut tested = Tested { file, reports: Vec::new(), problems: loaded.problems };
+        let Loaded { problems, warnings, .. } = loaded;
+        let mut tested = Tested { file, reports: Vec::new(), problems, warnings };
         if args.format == Format::Text {
             load::report(&load::Loaded {
                 plan: None,
                 problems: tested.problems.clone(),
-                warnings: Vec::new(),
+                warnings: tested.warnings.clone(),
             })?;
         }
         let tests = loaded.tests.map_or_else(Vec::new, |file| file.tests);
@@ -161,9 +170,17 @@ fn run(args: &TestArgs, watched: &mut Watched) -> Result<u8> {
             None => "there are no tests".to_owned(),
         };
         logging::error(format_args!("{why}"));
-        return Ok(2);
+        return Ok(BAD_INPUT);
     }
-    Ok(if bad_files > 0 { 2 } else { u8::from(passed < count) })
+    Ok(if bad_files > 0 { BAD_INPUT } else { u8::from(passed < count) })
+}
+
+fn read((file, embedded): (PathBuf, Option<&'static str>)) -> Result<(PathBuf, Loaded)> {
+    let loaded = match embedded {
+        Some(text) => testing::load_text(text, &file),
+        None => testing::load(&file)?,
+    };
+    Ok((file, loaded))
 }
 
 fn as_json(tested: &Tested) -> serde_json::Value {
@@ -176,15 +193,17 @@ fn as_json(tested: &Tested) -> serde_json::Value {
             test
         })
         .collect();
-    serde_json::json!({ "file": tested.file, "problems": tested.problems, "tests": tests })
+    let Tested { file, problems, warnings, .. } = tested;
+    serde_json::json!({ "file": file, "problems": problems, "warnings": warnings, "tests": tests })
 }
 
 // Files as named; those of a folder; the text of tests that ship.
 fn files(named: &[PathBuf], watched: &mut Watched) -> Result<Vec<(PathBuf, Option<&'static str>)>> {
     let mut all = Vec::new();
     for path in named {
+        // One that is not there may come.
+        watched.add(std::slice::from_ref(path));
         if path.exists() {
-            watched.add(std::slice::from_ref(path));
             let found = testing::files(path).with_context(|| format!("can't read {}", path.display()))?;
             if found.is_empty() {
                 anyhow::bail!("{} holds no file whose name ends in {}", path.display(), testing::ENDING);
@@ -194,10 +213,12 @@ fn files(named: &[PathBuf], watched: &mut Watched) -> Result<Vec<(PathBuf, Optio
         }
         let Some(entry) = catalogue::find(&path.to_string_lossy()) else {
             let names: Vec<&str> = catalogue::ENTRIES.iter().map(|entry| entry.name).collect();
+            let meant = suggest::nearest(&path.to_string_lossy(), names.iter().copied());
             anyhow::bail!(
-                "there is no file {}, and no pipeline of that name in the catalogue ({})",
+                "there is no file {}, and no pipeline of that name in the catalogue ({}){}",
                 path.display(),
-                names.join(", ")
+                names.join(", "),
+                meant.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
             );
         };
         all.push((PathBuf::from(format!("{}{}", entry.name, testing::ENDING)), Some(entry.tests)));

@@ -1,7 +1,7 @@
 //! From a test file as written to tests that can run: names found, values typed, rows laid out in time. All that is wrong is said at
 //! once, with its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use expect::expect_no_other_refused;
 use input::topics;
 
 mod expect;
+mod fields;
 mod input;
 
 /// How long between checkpoints: a test makes its own.
@@ -46,6 +47,8 @@ pub struct Loaded {
     pub tests: Option<TestFile>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// What is not as it was probably meant.
+    pub warnings: Vec<Problem>,
     /// The files that it was read from.
     pub files: Vec<PathBuf>,
 }
@@ -131,13 +134,17 @@ pub fn load(path: &Path) -> anyhow::Result<Loaded> {
 /// Checks the text of a test file; `origin` is the file as problems name it, and where relative paths start.
 pub fn load_text(text: &str, origin: &Path) -> Loaded {
     let (spec, mut problems) = test_file::read(text, origin);
-    let mut loaded = Loaded { tests: None, problems: Vec::new(), files: vec![origin.to_owned()] };
+    let files = vec![origin.to_owned()];
+    let mut loaded = Loaded { tests: None, problems: Vec::new(), warnings: Vec::new(), files };
     if let Some(file) = spec {
         let pipeline = read_pipeline(&file, &mut loaded.files, &mut problems);
         if let Some(pipeline) = pipeline {
-            let mut checker = Checker { file: &file, problems: Vec::new() };
+            let mut checker =
+                Checker { file: &file, problems: Vec::new(), warnings: Vec::new(), unknown: BTreeSet::new() };
             let tests = checker.tests(pipeline);
             problems.append(&mut checker.problems);
+            in_file_order(&mut checker.warnings);
+            loaded.warnings = checker.warnings;
             loaded.tests = tests;
         }
     }
@@ -203,6 +210,9 @@ fn read_pipeline(file: &TestFileSpec, files: &mut Vec<PathBuf>, problems: &mut V
 struct Checker<'a> {
     file: &'a TestFileSpec,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// Fields that the schema of a source does not have, by source and path: each is told once.
+    unknown: BTreeSet<(String, String)>,
 }
 
 impl Checker<'_> {

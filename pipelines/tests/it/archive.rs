@@ -59,8 +59,13 @@ fn rows_of(mut reader: impl SplitReader, what: &str) -> Vec<Row> {
 
 /// All records of an archive.
 fn archived(folder: &Path) -> Vec<Row> {
-    let config =
-        ArchiveConfig { source_name: "test".into(), path: folder.into(), topic: None, headers: true };
+    let config = ArchiveConfig {
+        source_name: "test".into(),
+        path: folder.into(),
+        topic: None,
+        headers: true,
+        decoded: None,
+    };
     let plan = config.resolve().unwrap_or_else(|error| panic!("{error}"));
     rows_of(plan.reader(0, 1).expect("an archive"), &folder.display().to_string())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -14,10 +15,12 @@ use thalweg::run::{RunOptions, open_store};
 use thalweg_engine::checkpoint::History;
 use thalweg_engine::tick::TickLimits;
 use thalweg_kafka::broker::Broker;
+use thalweg_kafka::{KafkaWriter, WriteRecord};
 use thalweg_operators::source::archive::{ArchiveConfig, ArchiveOptions, ArchiveWriter};
 
 use crate::binary::{LIMIT, Run, account, newest_checkpoint};
-use crate::patience::holds_within;
+use crate::kafka::{broker, new_topic};
+use crate::patience::{PATIENCE, holds_within};
 use crate::support::{Random, assert_same_rows, job, plan, query, rows};
 
 /// 2026-03-02T12:00:00Z.
@@ -105,7 +108,8 @@ fn a_replay_of_a_live_job_that_was_killed_twice_gives_its_rows() {
         done(&folder, &record);
         let source_name = "recorded".to_owned();
         let path = folder.join("archives").join(topic);
-        let recorded = ArchiveConfig { source_name, path, topic: None, headers: false }.resolve();
+        let recorded =
+            ArchiveConfig { source_name, path, topic: None, headers: false, decoded: None }.resolve();
         let events = recorded.expect("an archive").rows();
         live(&folder, &pipeline, brokers, events);
 
@@ -120,14 +124,19 @@ fn a_replay_of_a_live_job_that_was_killed_twice_gives_its_rows() {
             "--workers",
             "1",
         ];
-        let same = report(&folder, &[&backtest[..], &["--fail-on-diff"]].concat());
-        let sinks = same["comparisons"][0]["sinks"].as_array().expect("sinks");
-        for sink in sinks {
-            let [live, replayed, differing @ ..] = counts(sink);
-            assert_eq!((live, differing), (replayed, [0, 0, 0]), "{}: {sink}", entry.name);
+        for decoded in [false, true] {
+            if decoded {
+                done(&folder, &["archive", "decode", "pipeline.yaml", "--archives", "archives"]);
+            }
+            let same = report(&folder, &[&backtest[..], &["--fail-on-diff"]].concat());
+            let sinks = same["comparisons"][0]["sinks"].as_array().expect("sinks");
+            for sink in sinks {
+                let [live, replayed, differing @ ..] = counts(sink);
+                assert_eq!((live, differing), (replayed, [0, 0, 0]), "{}: {sink}", entry.name);
+            }
+            let main = counts(&sinks[0]);
+            assert!(main[0] > 100, "{}: nothing to compare: {sinks:?}", entry.name);
         }
-        let main = counts(&sinks[0]);
-        assert!(main[0] > 100, "{}: nothing to compare: {sinks:?}", entry.name);
         // Otherwise equality would say nothing.
         let source = text.split("sources:").nth(1).and_then(|rest| rest.trim_start().split(':').next());
         let set = format!("sources.{}.event_time.lateness=0s", source.expect("a source"));
@@ -256,6 +265,64 @@ fn what_a_change_would_have_done_is_what_a_straight_computation_says() {
 }
 
 #[test]
+fn each_item_of_a_list_has_the_differences_of_a_straight_computation() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let events = write_events(&folder.path().join("archives"));
+    fs::write(folder.path().join("counts.yaml"), COUNTS).expect("a pipeline");
+    let lateness = "sources.events.event_time.lateness";
+    let compared = |sets: &[&str]| -> Vec<Json> {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let found = report(folder.path(), &[&["counts.yaml"], &sets[..]].concat());
+        found["comparisons"].as_array().expect("comparisons").clone()
+    };
+    let about = |compared: &[Json]| -> Vec<String> {
+        compared.iter().map(|one| one["about"].as_str().expect("a text").to_owned()).collect()
+    };
+
+    let three = compared(&[&format!("{lateness}=[0s, 2s, 5s]")]);
+    assert_eq!(about(&three), ["0s", "2s", "5s"].map(|item| format!("{lateness}={item}")));
+    let (before, _) = straight(&events, 30_000, 60_000);
+    let mut late_rows = Vec::new();
+    for (comparison, lateness_ms) in three.iter().zip([0, 2_000, 5_000]) {
+        let (after, late) = straight(&events, lateness_ms, 60_000);
+        let changed = after.iter().filter(|(key, count)| before[*key] != **count).count() as u64;
+        let of_sink = |sink: &str| {
+            let sinks = comparison["sinks"].as_array().expect("sinks");
+            counts(sinks.iter().find(|found| found["sink"] == sink).expect("the sink"))
+        };
+        let (reference, variant) = (before.len() as u64, after.len() as u64);
+        assert_eq!(
+            of_sink("per_minute"),
+            [reference, variant, reference - variant, 0, changed],
+            "{lateness_ms}"
+        );
+        assert_eq!(of_sink("_late"), [0, late, 0, late, 0], "{lateness_ms}");
+        assert!(changed > 10, "{changed} rows differ at {lateness_ms} ms");
+        late_rows.push(late);
+    }
+    assert!(late_rows.is_sorted_by(|more, fewer| more > fewer), "{late_rows:?}");
+
+    // Lists and values of one path belong together; of several paths there are all combinations.
+    let one_more = compared(&[&format!("{lateness}=[0s, 2s]"), &format!("{lateness}=5s")]);
+    assert_eq!(about(&one_more), about(&three));
+    let four = compared(&[&format!("{lateness}=[0s, 2s]"), "steps.per_minute.window.tumbling=[1m, 5m]"]);
+    let combined = ["0s 1m", "2s 1m", "0s 5m", "2s 5m"].map(|both| {
+        let (first, second) = both.split_once(' ').expect("two");
+        format!("{lateness}={first}, steps.per_minute.window.tumbling={second}")
+    });
+    assert_eq!(about(&four), combined);
+    // A list stands there, and this is another; of a list of lists each is one.
+    let itself = compared(&["steps.per_minute.by=[name]"]);
+    assert_eq!(about(&itself), ["steps.per_minute.by=[name]"]);
+    assert!(itself[0]["sinks"].as_array().expect("sinks").iter().all(|sink| counts(sink)[2..] == [0, 0, 0]));
+    let grouped = compared(&["steps.plain.select=[[at, name], [name, at]]"]);
+    assert_eq!(
+        about(&grouped),
+        ["[at, name]", "[name, at]"].map(|item| format!("steps.plain.select={item}"))
+    );
+}
+
+#[test]
 fn from_the_state_of_a_live_job_come_the_windows_that_had_not_fired() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write_events(&folder.path().join("archives"));
@@ -337,6 +404,18 @@ fn what_can_not_be_run_is_told_and_nothing_of_others_is_touched() {
     refused(&["--set", "steps.per_minut.window.tumbling=5m"], 2, "did you mean \"per_minute\"?");
     refused(&["--set", "steps.per_minute.window.tumbling=five"], 2, "counts.yaml:14:51");
     refused(&["--set", "nonsense"], 2, "not of the form path=value");
+    let sizes: Vec<String> = (1..=101).map(|minutes| format!("{minutes}m")).collect();
+    let many = format!("steps.per_minute.window.tumbling=[{}]", sizes.join(", "));
+    let told = "101 variants (101 of steps.per_minute.window.tumbling), and a backtest runs 100 at most";
+    refused(&["--set", &many], 2, told);
+    refused(&["--set", "steps.per_minute.window.tumbling=[]"], 2, "there is nothing to try");
+    refused(&["--set", "steps.per_minute.window.tumbling=[1m, five]"], 2, "\"five\" is");
+    let listed = "sources.events.archive.path=[[archives/events]]";
+    refused(
+        &["--set", listed],
+        2,
+        "each item of --set sources.events.archive.path=[[archives/events]] is a value by itself",
+    );
     refused(&["--from", "2026-03-02T12:00:00Z", "--to", "2026-03-02T11:00:00Z"], 1, "ends before it begins");
     refused(&["--from", "yesterday"], 2, "RFC 3339");
     refused(&["--against", "live"], 1, "nothing live to compare with");
@@ -347,5 +426,120 @@ fn what_can_not_be_run_is_told_and_nothing_of_others_is_touched() {
     // A second time into its own folder is no problem.
     for _ in 0..2 {
         report(folder.path(), &["counts.yaml"]);
+    }
+}
+
+/// Two sources over one topic, which begin at different offsets and allow for different lateness.
+const TWO_VIEWS: &str = r#"
+pipeline: two_views
+schemas:
+  event:
+    fields:
+      - { name: at, type: timestamp, encoding: ms, required: true }
+      - { name: name, type: string }
+sources:
+  whole:
+    kafka: { topic: TOPIC, brokers: "BROKERS" }
+    schema: event
+    event_time: { field: at, lateness: 5s }
+  later:
+    kafka: { topic: TOPIC, brokers: "BROKERS", start: { offsets: { TOPIC: { 0: 1000, 1: 1500, 2: 2500 } } } }
+    schema: event
+    event_time: { field: at, lateness: 12s }
+steps:
+  some: { from: whole, where: name <> 'n0', select: [at, name, { view: "'whole'" }] }
+  others: { from: later, where: "name in ('n0', 'n1')", select: [at, name, { view: "'later'" }] }
+  both: { from: [some, others], window: { tumbling: 1m }, by: [view, name], select: { events: count(*) } }
+  of_whole: { from: whole, window: { tumbling: 30s }, by: [name], select: { events: count(*) } }
+  of_later: { from: later, window: { tumbling: 30s }, by: [name], select: { events: count(*), latest: max(at) } }
+sinks:
+  both: { from: both, parquet: {} }
+  of_whole: { from: of_whole, parquet: {} }
+  of_later: { from: of_later, parquet: {} }
+checkpoint: { interval: 100ms, every_rows: 2_000, keep: 1000 }
+"#;
+
+#[test]
+fn two_sources_over_one_topic_are_replayed_each_as_it_read() {
+    let brokers = broker().brokers();
+    let topic = new_topic(brokers, "views", PARTITIONS);
+    let mut writer = KafkaWriter::new(brokers, &BTreeMap::new()).expect("a writer");
+    let mut random = Random(11);
+    let mut write = |rows: Range<i64>| {
+        for (row, partition) in rows.flat_map(|row| (0..PARTITIONS).map(move |partition| (row, partition))) {
+            let now = NOON_MS + row * 150;
+            let (at, name) = (now - random.below(20_000) as i64, random.below(7));
+            let value = format!("{{\"at\":{at},\"name\":\"n{name}\"}}");
+            let (timestamp_ms, value) = (Some(now), Some(value.as_bytes()));
+            let topic = topic.as_str();
+            let record = WriteRecord { topic, partition, timestamp_ms, key: None, value, headers: &[] };
+            writer.write(record).expect("a record is taken");
+        }
+        writer.flush(PATIENCE).expect("the records are acknowledged");
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let text = TWO_VIEWS.replace("TOPIC", &topic).replace("BROKERS", brokers);
+    let pipeline = folder.join("views.yaml");
+    fs::write(&pipeline, &text).expect("a pipeline");
+    let output = folder.join("live");
+    let run = Run { workers: 3, ..Run::new(&pipeline, &output) };
+    // Killed twice, with a part of what is there, or all of it, in a checkpoint.
+    for rows in [0..2600, 2600..3300] {
+        write(rows);
+        let before = account(&output)[0];
+        let mut killed = run.start();
+        assert!(holds_within(LIMIT, || account(&output)[0] > before), "{before}: {}", killed.log());
+        killed.kill();
+    }
+    write(3300..ROWS / i64::from(PARTITIONS));
+    let mut running = run.start();
+    let all = 2 * ROWS.unsigned_abs() - 5_000;
+    let read = || account(&output)[0] == all;
+    assert!(holds_within(LIMIT, read), "{:?} of {all}: {}", account(&output), running.log());
+    running.signal(Signal::SIGTERM);
+    assert!(running.end().success(), "{}", running.log());
+    done(folder, &["archive", "record", "--topic", &topic, "--brokers", brokers, "--archives", "archives"]);
+
+    let archived = ["views.yaml", "--against", "live", "--live-output", "live", "--archives", "archives"];
+    // The topic itself has the same records.
+    for replay in [&archived[..], &archived[..5]] {
+        let same = report(folder, &[replay, &["--workers", "1"]].concat());
+        for sink in ["both", "of_whole", "of_later", "_late", "_rejected"] {
+            let [live, replayed, differing @ ..] = counts(of_sink(&same, sink));
+            assert_eq!((live, differing), (replayed, [0, 0, 0]), "{sink} of {replay:?}");
+            assert!(live > 50 || sink == "_rejected", "{sink}: {live} rows are nothing to compare");
+        }
+    }
+    // What one of them does otherwise is seen there, and nowhere else.
+    let set = ["--set", "sources.later.event_time.lateness=1s"];
+    let changed = report(folder, &[&archived[..], &set].concat());
+    assert_eq!(counts(of_sink(&changed, "of_whole"))[2..], [0, 0, 0]);
+    assert!(counts(of_sink(&changed, "of_later"))[4] > 0, "{changed}");
+}
+
+#[test]
+fn archives_that_nobody_reads_are_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_events(&folder.path().join("archives"));
+    fs::write(folder.path().join("counts.yaml"), COUNTS).expect("a pipeline");
+    let from_kafka =
+        COUNTS.replace("archive: { path: archives/events }", "kafka: { topic: events, brokers: none:1 }");
+    fs::write(folder.path().join("topic.yaml"), from_kafka).expect("a pipeline");
+    for command in ["run", "backtest", "preview"] {
+        let told = |pipeline: &str| {
+            let output = thalweg(folder.path(), &[command, pipeline, "--archives", "archives"]);
+            assert!(output.status.success(), "{command}: {}", said(&output));
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            told.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let warnings = told("counts.yaml");
+        assert_eq!(warnings.len(), 1, "{command}: {warnings:?}");
+        for part in ["--archives archives is not used", "source events reads archives/events"] {
+            assert!(warnings[0].contains(part), "{command}: {warnings:?}");
+        }
+        fs::remove_dir_all(folder.path().join("output")).ok();
+        fs::remove_dir_all(folder.path().join("backtest")).ok();
+        assert_eq!(told("topic.yaml"), [""; 0], "{command}");
     }
 }

@@ -15,6 +15,8 @@ use crate::cases::check_in_all_ways;
 use crate::patience::in_time;
 use crate::specs::json_of;
 
+mod fields;
+
 const PIPELINE: &str = r#"
 pipeline: clicks
 schemas:
@@ -457,7 +459,14 @@ tests:
     fs::write(folder.path().join("bad.test.yaml"), "pipeline: clicks.yaml\nfoo: 1\n").expect("a file");
     let (code, _, error) = run(&["bad.test.yaml"]);
     assert_eq!((code, error.contains("bad.test.yaml:2:1: foo: unknown field")), (Some(2), true), "{error}");
-    assert_eq!(run(&["nobody.test.yaml"]).0, Some(1));
+    let (code, out, error) = run(&["clicks.test.yaml", "nobody.test.yaml"]);
+    assert_eq!((code, error.contains("there is no file nobody.test.yaml")), (Some(2), true), "{error}");
+    assert!(out.is_empty(), "nothing is run: {out}");
+    let (code, _, error) = run(&["populaton"]);
+    assert_eq!((code, error.contains("did you mean \"population\"?")), (Some(2), true), "{error}");
+    fs::create_dir(folder.path().join("none")).expect("a folder");
+    let (code, _, error) = run(&["none"]);
+    assert_eq!((code, error.contains("holds no file whose name ends in")), (Some(2), true), "{error}");
     assert_eq!(run(&["population"]).0, Some(0));
     let (code, example, _) = run(&["--example"]);
     assert_eq!((code, example.contains("pipeline: provider_health")), (Some(0), true));

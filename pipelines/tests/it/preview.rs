@@ -101,6 +101,71 @@ fn what_is_not_there_is_said() {
 }
 
 #[test]
+fn late_and_rejected_rows_can_be_looked_at() {
+    let folder = folder();
+    let mut writer =
+        ArchiveWriter::new(folder.path().join("archive"), ArchiveOptions::default()).expect("an archive");
+    let late = r#"{"at": 1772452800000, "who": "late"}"#;
+    for (offset, value) in (1001..).zip([late, "[1]", late, r#"{"who": "w"}"#]) {
+        writer.push(0, offset, 1_772_452_800_000, None, Some(value.as_bytes()), &[]).expect("a record");
+    }
+    writer.finish().expect("an archive");
+    let looked = |arguments: &[&str]| -> (Vec<(i64, String)>, String) {
+        let out = preview(folder.path(), &[arguments, &["--format", "json"]].concat());
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let row = |line: &str| {
+            let row: Json = serde_json::from_str(line).expect("JSON");
+            (row["offset"].as_i64().expect("an offset"), row["reason"].as_str().expect("a text").to_owned())
+        };
+        (text(&out.stdout).lines().map(row).collect(), text(&out.stderr).to_owned())
+    };
+    let expected =
+        |rows: &[(i64, &str)]| rows.iter().map(|(at, why)| (*at, (*why).to_owned())).collect::<Vec<_>>();
+    let rejected = expected(&[(1000, "invalid_json"), (1002, "not_an_object"), (1004, "missing_field")]);
+    let (rows, said) = looked(&["--step", "_rejected"]);
+    assert_eq!(rows, rejected);
+    assert!(
+        said.starts_with("3 rows; the sources have ended; 1,005 rows were read, 2 of them late"),
+        "{said}"
+    );
+    let (rows, said) = looked(&["--step", "_late", "--workers", "2"]);
+    assert_eq!(
+        (rows, said.starts_with("2 rows; ")),
+        (expected(&[(1001, "late"), (1003, "late")]), true),
+        "{said}"
+    );
+    let (rows, said) = looked(&["--step", "_rejected", "--rows", "2"]);
+    assert_eq!((rows.as_slice(), said.starts_with("2 rows; ")), (&rejected[..2], true), "{said}");
+    let out = preview(folder.path(), &["--step", "_rejected", "--rows", "1"]);
+    assert!(text(&out.stdout).starts_with("source  topic") && text(&out.stdout).lines().count() == 2);
+    let out = preview(folder.path(), &["--step", "rejected"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("did you mean \"_rejected\"?"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn rejected_rows_of_a_topic_without_end_come_as_they_are_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let brokers = broker().brokers();
+    let topic = new_topic(brokers, "refused", 1);
+    let kafka = format!("kafka: {{ topic: {topic}, brokers: \"{brokers}\" }}");
+    let pipeline = PIPELINE.replace("archive: { path: archive }", &kafka);
+    fs::write(folder.path().join("clicks.yaml"), pipeline).expect("a file");
+    let mut writer = KafkaWriter::new(brokers, &BTreeMap::new()).expect("a writer");
+    for value in ["{", "no", r#"{"at": 1}"#] {
+        let (topic, value) = (topic.as_str(), Some(value.as_bytes()));
+        let record =
+            WriteRecord { topic, partition: 0, timestamp_ms: Some(1), key: None, value, headers: &[] };
+        writer.write(record).expect("a record");
+    }
+    writer.flush(PATIENCE).expect("records that are there");
+    let path = folder.path().to_owned();
+    let out = in_time(move || preview(&path, &["--step", "_rejected", "--rows", "2"]));
+    assert_eq!(text(&out.stdout).matches("invalid_json").count(), 2, "{}", text(&out.stderr));
+    assert!(text(&out.stderr).starts_with("2 rows; there may be more; "), "{}", text(&out.stderr));
+}
+
+#[test]
 fn whoever_closes_standard_output_ends_it() {
     let folder = folder();
     let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));

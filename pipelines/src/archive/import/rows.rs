@@ -1,21 +1,28 @@
 //! Rows of files, each as one JSON object.
+//!
+//! A row takes as many bytes as a payload may have, and no more are held of it, whatever a file is: of one without an end of a line,
+//! the rest is passed over; of CSV in which a quote stays open, nobody knows where the next row begins, and it is refused.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use thalweg_schemas::decoder::PAYLOAD_BYTES_MAX;
 
 use super::{InputFormat, Row};
 use crate::archive::{ArchiveError, unreadable};
 
 const BATCH_ROWS: usize = 1024;
-/// Most bytes of a line, its end included: more is no line, but a file of another kind.
-const LINE_BYTES_MAX: usize = 64 << 20;
-/// So much of a longer one is shown.
-const LINE_BYTES_SHOWN: usize = 1024;
+/// Bytes of the end of a line.
+const LINE_END_BYTES: usize = 2;
+
+/// Why a row is bad that no job could read.
+pub(super) fn too_long() -> String {
+    format!("it is longer than {} MiB, and so than a payload may be", PAYLOAD_BYTES_MAX >> 20)
+}
 
 /// Hands over the rows of a file, with their lines; `each` says whether to go on. Whether it came to the end.
 pub(super) fn read(
@@ -39,26 +46,22 @@ fn lines(
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
-        let mut bounded = reader.by_ref().take(LINE_BYTES_MAX as u64 + 1);
+        let mut bounded = reader.by_ref().take((PAYLOAD_BYTES_MAX + LINE_END_BYTES) as u64);
         if bounded.read_until(b'\n', &mut line).map_err(|error| unreadable(path, error))? == 0 {
             return Ok(true);
         }
         number += 1;
-        if line.len() > LINE_BYTES_MAX {
+        let row = line.strip_suffix(b"\n").unwrap_or(&line);
+        let row = row.strip_suffix(b"\r").unwrap_or(row);
+        if row.len() > PAYLOAD_BYTES_MAX {
+            if !each(number, Row::Bad { raw: row, reason: too_long() })? {
+                return Ok(false);
+            }
             if !line.ends_with(b"\n") {
                 reader.skip_until(b'\n').map_err(|error| unreadable(path, error))?;
             }
-            let reason = format!(
-                "it is longer than {} MiB (its first {LINE_BYTES_SHOWN} bytes are shown)",
-                LINE_BYTES_MAX >> 20
-            );
-            if !each(number, Row::Bad { raw: &line[..LINE_BYTES_SHOWN], reason })? {
-                return Ok(false);
-            }
             continue;
         }
-        let row = line.strip_suffix(b"\n").unwrap_or(&line);
-        let row = row.strip_suffix(b"\r").unwrap_or(row);
         if !row.trim_ascii().is_empty() && !each(number, Row::Good(row))? {
             return Ok(false);
         }
@@ -85,21 +88,73 @@ impl Kind {
     }
 }
 
+/// A file of which only so much is read: where a quote stays open, all that follows is one record.
+struct Bounded {
+    file: File,
+    read: u64,
+    read_max: u64,
+    exceeded: bool,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.read >= self.read_max {
+            self.exceeded = true;
+            return Err(io::Error::other("a record is too long"));
+        }
+        let read = self.file.read(into)?;
+        self.read += read as u64;
+        Ok(read)
+    }
+}
+
+/// The records of a file of CSV, behind its line of names.
+struct CsvFile<'a> {
+    path: &'a Path,
+    reader: csv::Reader<Bounded>,
+    names: Vec<String>,
+}
+
+impl CsvFile<'_> {
+    fn open(path: &Path) -> Result<CsvFile<'_>, ArchiveError> {
+        let file = File::open(path).map_err(|error| unreadable(path, error))?;
+        let bounded = Bounded { file, read: 0, read_max: PAYLOAD_BYTES_MAX as u64, exceeded: false };
+        let reader = csv::ReaderBuilder::new().flexible(true).from_reader(bounded);
+        let mut opened = CsvFile { path, reader, names: Vec::new() };
+        let names = opened.reader.headers().map(|names| names.iter().map(str::to_owned).collect());
+        opened.names = names.map_err(|error| opened.told(&error, 1))?;
+        Ok(opened)
+    }
+
+    /// Whether there is another record.
+    fn next(&mut self, record: &mut csv::ByteRecord) -> Result<bool, ArchiveError> {
+        let (begin, line) = (self.reader.position().byte(), self.reader.position().line());
+        self.reader.get_mut().read_max = begin + PAYLOAD_BYTES_MAX as u64;
+        self.reader.read_byte_record(record).map_err(|error| self.told(&error, line))
+    }
+
+    fn told(&self, error: &csv::Error, line: u64) -> ArchiveError {
+        let detail = if self.reader.get_ref().exceeded {
+            format!(
+                "line {line}: what begins there has no end within {} MiB; close the quote that is open, or take the row out",
+                PAYLOAD_BYTES_MAX >> 20
+            )
+        } else {
+            format!("{error}; check that it is CSV with a line of names")
+        };
+        ArchiveError::Input { path: self.path.display().to_string(), detail }
+    }
+}
+
 /// Twice through the file: a column is of numbers, or of true and false, only if all its values are. What is empty is null.
 fn csv(
     path: &Path,
     each: &mut dyn FnMut(u64, Row<'_>) -> Result<bool, ArchiveError>,
 ) -> Result<bool, ArchiveError> {
-    let input = |error: csv::Error| ArchiveError::Input {
-        path: path.display().to_string(),
-        detail: format!("{error}; check that it is CSV with a line of names"),
-    };
-    let open = || csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(input);
-    let mut reader = open()?;
-    let names: Vec<String> = reader.headers().map_err(input)?.iter().map(str::to_owned).collect();
-    let mut kinds: Vec<Option<Kind>> = vec![None; names.len()];
+    let mut file = CsvFile::open(path)?;
+    let mut kinds: Vec<Option<Kind>> = vec![None; file.names.len()];
     let mut record = csv::ByteRecord::new();
-    while reader.read_byte_record(&mut record).map_err(input)? {
+    while file.next(&mut record)? {
         for (kind, cell) in kinds.iter_mut().zip(&record) {
             if let Ok(cell) = std::str::from_utf8(cell)
                 && !cell.is_empty()
@@ -109,12 +164,12 @@ fn csv(
             }
         }
     }
+    file = CsvFile::open(path)?;
+    let names = file.names.clone();
     let keys: Vec<String> =
         names.iter().map(|name| serde_json::Value::from(name.as_str()).to_string()).collect();
-
-    let mut reader = open()?;
     let mut json = String::new();
-    while reader.read_byte_record(&mut record).map_err(input)? {
+    while file.next(&mut record)? {
         let line = record.position().map_or(0, csv::Position::line);
         let raw = || record.iter().collect::<Vec<_>>().join(&b","[..]);
         let bad = |reason: String| (raw(), reason);

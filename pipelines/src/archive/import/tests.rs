@@ -130,7 +130,7 @@ fn a_line_without_an_end_is_bad_and_not_kept() {
     let path = folder.path().join("events.jsonl");
     let mut file = File::create(&path).unwrap();
     file.write_all(b"{\"at\":1}\n").unwrap();
-    for _ in 0..65 {
+    for _ in 0..9 {
         file.write_all(&vec![b'['; 1 << 20]).unwrap();
     }
     file.write_all(b"\n{\"at\":3}\n").unwrap();
@@ -144,10 +144,62 @@ fn a_line_without_an_end_is_bad_and_not_kept() {
     assert_eq!(found(&options.folder)[1], row(1, 3, None, "{\"at\":3}"));
     let rejected = fs::read_to_string(rejects).unwrap();
     assert!(
-        rejected.contains("\"line\":2") && rejected.contains("longer than 64 MiB") && rejected.len() < 2000,
+        rejected.contains("\"line\":2") && rejected.contains("longer than 8 MiB") && rejected.len() < 2000,
         "{} bytes",
         rejected.len()
     );
+}
+
+#[test]
+fn a_row_may_be_as_long_as_a_payload() {
+    let folder = tempfile::tempdir().unwrap();
+    let rejects = folder.path().join("rejects.jsonl");
+    let row_of = |bytes: usize| {
+        let (begin, end) = ("{\"at\":1,\"x\":\"", "\"}");
+        format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
+    };
+    let longest = row_of(PAYLOAD_BYTES_MAX);
+    let path = folder.path().join("events.jsonl");
+    let too_long = row_of(PAYLOAD_BYTES_MAX + 1);
+    let lines = [longest.as_str(), &too_long, "{\"at\":2}", &longest];
+    fs::write(&path, lines.join("\r\n")).unwrap();
+    let options = ImportOptions {
+        rejects: Some(rejects.clone()),
+        ..options(folder.path(), std::slice::from_ref(&path))
+    };
+    let summary = imported(&options);
+    assert_eq!((summary.records, summary.rejected), (3, 1));
+    assert_eq!(found(&options.folder)[2], row(2, 1, None, &longest));
+    assert!(fs::read_to_string(&rejects).unwrap().contains("\"line\":2"));
+
+    // A row of CSV that is longer only as JSON.
+    let path = folder.path().join("events.csv");
+    fs::write(&path, format!("at,x\n1,{}\n2,y\n", "x".repeat(PAYLOAD_BYTES_MAX - 10))).unwrap();
+    let options = ImportOptions { files: vec![path], ..options };
+    let summary = imported(&options);
+    assert_eq!((summary.records, summary.rejected), (1, 1));
+    let rejected = fs::read_to_string(&rejects).unwrap();
+    assert!(rejected.contains("longer than 8 MiB") && rejected.len() < 2000, "{} bytes", rejected.len());
+}
+
+#[test]
+fn a_file_without_an_end_of_a_row_is_told_and_not_held() {
+    // Far more than there is memory; the system keeps nothing of what was not written.
+    const FILE_BYTES: u64 = 1 << 40;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, place) in [
+        ("events.jsonl", "{\"at\":1}\n{\"at\":2, ", "events.jsonl, line 2: it is longer than 8 MiB"),
+        ("quote.csv", "at,note\n1,a\n2,\"open\n3,b\n", "quote.csv can't be imported: line 3: "),
+        ("names.csv", "at,note,", "names.csv can't be imported: line 1: "),
+    ] {
+        let path = folder.path().join(name);
+        let mut file = File::create(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.set_len(FILE_BYTES).unwrap();
+        let options = options(folder.path(), &[path]);
+        let error = import(&options, &Control::new(), &|_| {}).unwrap_err().to_string();
+        assert!(error.contains(place), "{error}");
+    }
 }
 
 #[test]

@@ -23,6 +23,8 @@ use crate::archive::{ArchiveError, resolve};
 pub(crate) const BOOK: &str = "recording.json";
 /// How long brokers may take to say what they hold.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Fetched ahead of what is read, however many topics share the memory.
+const PREFETCH_BYTES_MIN: usize = 1 << 20;
 /// How long they may take while a recording goes on.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -263,12 +265,14 @@ fn set_end(book: &mut Book, options: &RecordOptions) -> Result<(), ArchiveError>
 }
 
 fn config(options: &RecordOptions, start: Position, end: Option<Position>) -> KafkaConfig {
+    let defaults = KafkaConfig::new("record", &options.brokers, [&options.topic]);
     KafkaConfig {
         start,
         end,
         properties: options.properties.clone(),
         headers: true,
-        ..KafkaConfig::new("record", &options.brokers, [&options.topic])
+        prefetch_bytes_max: (defaults.prefetch_bytes_max / options.topics.max(1)).max(PREFETCH_BYTES_MIN),
+        ..defaults
     }
 }
 

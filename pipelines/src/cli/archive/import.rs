@@ -18,7 +18,8 @@ use crate::cli::validate::Format;
 /// A value is a line of JSON as it is, or a JSON object of the columns of CSV and Parquet. In CSV, a column holds numbers or true and
 /// false only if all its values are such, and what is empty is null. Events keep the order of the files and their lines in each
 /// partition; an archive that is there already gets them behind its own. A file is imported once: --again imports it once more. The
-/// first bad row is an error, and nothing is imported; with --rejects they go there, as JSON with file, line and reason.
+/// first bad row is an error, and nothing is imported; with --rejects they go there, as JSON with file, line and reason. A row of more
+/// than 8 MiB is bad: no job reads such a payload.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   thalweg archive import events.jsonl --topic events --archives archives \\

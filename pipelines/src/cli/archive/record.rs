@@ -14,7 +14,7 @@ use crate::cli::terminal::{EXIT_INTERRUPTED, bar, stop_on_signal};
 use crate::cli::validate::Format;
 use crate::cli::{generate, table};
 
-/// Record a topic as an archive: DIR/TOPIC, every record once.
+/// Record topics as archives: DIR/TOPIC, every record once.
 ///
 /// The same command goes on where it was, whatever ended it: what is in the folder says where. Without --to and --follow it ends where
 /// the topic ended when it began; run again later, it records what has come since. Keys, tombstones, headers and timestamps are kept as
@@ -27,21 +27,24 @@ use crate::cli::{generate, table};
   thalweg archive record --topic events --brokers localhost:9092 --archives live \\
       --follow --file-interval 1m
   thalweg archive record --topic events --brokers localhost:9092 --archives some \\
-      --from 0:100,1:250,2:0")]
+      --from 0:100,1:250,2:0
+  thalweg archive record --topic events --topic orders --brokers localhost:9092 \\
+      --archives archives")]
 pub(super) struct RecordArgs {
-    /// The topic.
-    #[arg(short, long, value_name = "TOPIC")]
-    topic: String,
+    /// The topic; several are recorded at once, and the first that fails stops the others.
+    #[arg(short, long = "topic", value_name = "TOPIC", required = true)]
+    topics: Vec<String>,
     /// The brokers.
     #[arg(short, long, value_name = "HOST:PORT", env = "KAFKA_BROKERS")]
     brokers: String,
-    /// The folder of archives, as for `thalweg run --archives`; the topic gets a folder of its name in it.
+    /// The folder of archives, as for `thalweg run --archives`; each topic gets a folder of its name in it.
     #[arg(short, long, value_name = "DIR")]
     archives: PathBuf,
     /// A property of librdkafka, such as security.protocol=ssl; may be given several times.
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = generate::property)]
     properties: Vec<(String, String)>,
-    /// Where to begin: earliest, latest, the first record at or after a time (RFC 3339), or an offset for each partition (0:100,1:250).
+    /// Where to begin: earliest, latest, the first record at or after a time (RFC 3339), or an offset for each partition of one topic
+    /// (0:100,1:250).
     /// Counts when a recording begins; after that it goes on where it was.
     #[arg(long, value_name = "PLACE", value_parser = place, default_value = "earliest")]
     from: Place,
@@ -69,18 +72,20 @@ pub(super) struct RecordArgs {
 }
 
 pub(super) fn record(args: &RecordArgs) -> Result<ExitCode> {
-    let options = RecordOptions {
-        topic: args.topic.clone(),
+    let options = |topic: &String| RecordOptions {
+        topic: topic.clone(),
         brokers: args.brokers.clone(),
         properties: args.properties.iter().cloned().collect(),
-        folder: args.archives.join(&args.topic),
+        folder: args.archives.join(topic),
         from: args.from.clone(),
         to: (!args.follow).then(|| args.to.clone()),
         file_bytes_max: args.file_size,
         file_interval: args.file_interval,
         skip_lost: args.skip_lost,
         look_for_partitions: args.look_for_partitions,
+        topics: args.topics.len(),
     };
+    let all: Vec<RecordOptions> = args.topics.iter().map(options).collect();
     let control = Control::new();
     stop_on_signal(control.clone(), "stopping; the next run goes on from here")?;
     let bar = bar(if args.follow {
@@ -94,11 +99,16 @@ pub(super) fn record(args: &RecordArgs) -> Result<ExitCode> {
         }
         bar.inc(more);
     };
-    let summary = archive::record(&options, &control, &advance)?;
+    let summaries = archive::record_all(&all, &control, &advance)?;
     bar.finish_and_clear();
-    print(args.format, &summary, closing)?;
+    match summaries.as_slice() {
+        [summary] => print(args.format, summary, closing)?,
+        several => {
+            print(args.format, &several, |all| all.iter().map(closing).collect::<Vec<_>>().join("\n"))?
+        }
+    }
     // That is how a recording without an end ends.
-    let broken_off = summary.stopped && !args.follow;
+    let broken_off = summaries.iter().any(|summary| summary.stopped) && !args.follow;
     Ok(if broken_off { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 

@@ -8,12 +8,11 @@ use anyhow::Result;
 use clap::{ArgGroup, Args};
 use thalweg_engine::control::Control;
 
-use super::{duration, print};
+use super::{duration, print, time};
 use crate::archive::{self, TrimOptions, TrimSummary};
 use crate::cli::table;
 use crate::cli::terminal::{EXIT_INTERRUPTED, stop_on_signal};
 use crate::cli::validate::Format;
-use crate::spec::Instant;
 
 /// Remove old records from an archive: whole files from the front of each partition.
 ///
@@ -45,10 +44,6 @@ pub(super) struct TrimArgs {
     /// How to print the result: text for people, json for scripts.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-}
-
-fn time(text: &str) -> Result<i64, String> {
-    Instant::parse(text).map(|at| at.us).map_err(|(message, hint)| format!("{message}; {hint}"))
 }
 
 pub(super) fn trim(args: &TrimArgs) -> Result<ExitCode> {

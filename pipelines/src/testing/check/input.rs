@@ -62,7 +62,10 @@ impl Checker<'_> {
         }
         let payload = match &record.payload {
             Payload::Bytes(bytes) => bytes.clone(),
-            Payload::Json(json, times) => Some(encoded(json, &source.schema).repeat(*times).into_bytes()),
+            Payload::Json(json, times) => {
+                self.known_fields(json, source, &record.path);
+                Some(encoded(json, &source.schema).repeat(*times).into_bytes())
+            }
         };
         let timestamp_us = match (record.timestamp, source.event_time.field) {
             (Stamp::At(time_us), _) => Some(time_us),

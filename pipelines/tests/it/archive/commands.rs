@@ -35,6 +35,8 @@ fn the_examples_of_the_help_work_as_they_stand() {
     let brokers = broker().brokers();
     let topic = new_topic(brokers, "examples", 3);
     fill(brokers, &topic, 3, 0..3000);
+    let other = new_topic(brokers, "examples", 1);
+    fill(brokers, &other, 1, 0..30);
     let recorded = tempfile::tempdir().expect("a temporary folder");
     let archives = recorded.path().display().to_string();
     done(&["record", "--topic", &topic, "--brokers", brokers, "--archives", &archives]);
@@ -57,7 +59,11 @@ fn the_examples_of_the_help_work_as_they_stand() {
             let arguments = line.strip_prefix("thalweg ").unwrap_or_else(|| panic!("no example: {line}"));
             let mut arguments = arguments.replace("archives/events", &format!("archives/{topic}"));
             match what {
-                "record" => arguments = arguments.replace("--topic events", &format!("--topic {topic}")),
+                "record" => {
+                    arguments = arguments
+                        .replace("--topic events", &format!("--topic {topic}"))
+                        .replace("--topic orders", &format!("--topic {other}"));
+                }
                 "to-kafka" => {
                     arguments = arguments.replace("--topic replayed", &format!("--topic {topic}-replayed"))
                 }
@@ -83,7 +89,7 @@ fn the_examples_of_the_help_work_as_they_stand() {
             assert!(bad.contains("2026-05-01.csv") && bad.contains("\"line\":3"), "{bad}");
         }
     }
-    assert_eq!(ran, 17);
+    assert_eq!(ran, 19);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `thalweg archive to-kafka`, and there and back again.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
@@ -8,7 +9,10 @@ use nix::sys::signal::Signal;
 use serde_json::Value as Json;
 use thalweg_kafka::{TransactionalConfig, create_topic, delete_topic};
 
-use super::{Beside, archived, command, done, fill, in_topic, ran, refused, said, settled, without_offsets};
+use super::{
+    Beside, NOON_MS, Row, archived, command, done, fill, in_topic, ran, refused, said, settled,
+    without_offsets,
+};
 use crate::binary::LIMIT;
 use crate::kafka::{broker, new_topic};
 use crate::patience::{PATIENCE, holds_within, wait_until};
@@ -168,4 +172,77 @@ fn a_speed_is_kept() {
     assert_eq!(settled(brokers, &back).len(), 2000);
     let output = ran(&[&play[..6], &["--speed", "fast"]].concat());
     assert!(said(&output).contains("such as 10x"), "{}", said(&output));
+}
+
+/// The records of each partition from the first that is not before `from_ms` up to the first that is not before `to_ms`.
+fn between(rows: &[Row], from_ms: i64, to_ms: i64) -> Vec<Row> {
+    let time_ms = |row: &Row| -> i64 {
+        let digits: String = row.2.chars().filter(char::is_ascii_digit).take(16).collect();
+        digits.parse::<i64>().expect("a timestamp in microseconds") / 1000
+    };
+    let partitions: BTreeSet<i32> = rows.iter().map(|row| row.0).collect();
+    let of_one = |partition: i32| {
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.0 == partition).collect();
+        let first = |ms: i64| rows.iter().position(|row| time_ms(row) >= ms).unwrap_or(rows.len());
+        rows[first(from_ms)..first(to_ms)].iter().map(|row| (*row).clone()).collect::<Vec<_>>()
+    };
+    partitions.into_iter().flat_map(of_one).collect()
+}
+
+#[test]
+fn a_piece_by_time_is_played_and_what_is_asked_for_later_goes_on() {
+    let brokers = broker().brokers();
+    let topic = new_topic(brokers, "pieces", 3);
+    // Twenty seconds of records.
+    fill(brokers, &topic, 3, 0..2000);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let archives = folder.path().display().to_string();
+    let archive = folder.path().join(&topic);
+    done(&["record", "--topic", &topic, "--brokers", brokers, "--archives", &archives]);
+    let all = archived(&archive);
+    let path = archive.display().to_string();
+    let second = |second: u32| format!("2026-03-02T12:00:{second:02}Z");
+    let at_ms = |second: i64| NOON_MS + second * 1000;
+    let play = |back: &str, bounds: &[(&str, u32)]| {
+        let mut arguments =
+            ["to-kafka", &path, "--topic", back, "--brokers", brokers].map(str::to_owned).to_vec();
+        for (bound, at) in bounds {
+            arguments.extend([format!("--{bound}"), second(*at)]);
+        }
+        done(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let is_played = |back: &str, from: i64, to: i64| {
+        let (sent, expected) = (settled(brokers, back), between(&all, at_ms(from), at_ms(to)));
+        assert_eq!(sent.len(), expected.len(), "{from} s to {to} s");
+        assert!(without_offsets(&sent) == without_offsets(&expected), "{from} s to {to} s");
+    };
+
+    let back = new_topic(brokers, "back", 3);
+    let said = play(&back, &[("from", 5), ("to", 10)]);
+    let piece = between(&all, at_ms(5), at_ms(10)).len();
+    assert!((450..550).contains(&piece) && said.starts_with(&format!("{piece} records of ")), "{said}");
+    is_played(&back, 5, 10);
+    assert!(play(&back, &[("from", 5), ("to", 10)]).contains("nothing to send: what is asked for"));
+    // A later end goes on, an earlier one has been reached, and another beginning is another piece.
+    play(&back, &[("from", 5), ("to", 12)]);
+    is_played(&back, 5, 12);
+    assert!(play(&back, &[("from", 5), ("to", 8)]).contains("nothing to send"));
+    play(&back, &[("from", 12), ("to", 14)]);
+    is_played(&back, 5, 14);
+    play(&back, &[("from", 14)]);
+    is_played(&back, 5, 3600);
+
+    let whole = new_topic(brokers, "back", 3);
+    play(&whole, &[("to", 7)]);
+    is_played(&whole, 0, 7);
+    play(&whole, &[]);
+    is_played(&whole, 0, 3600);
+
+    assert!(play(&back, &[("from", 50)]).contains("holds no record between --from and --to"));
+    let play = ["to-kafka", &path, "--topic", &back, "--brokers", brokers];
+    let bounds = [second(9), second(5)];
+    refused(
+        &[&play[..], &["--from", &bounds[0], "--to", &bounds[1]]].concat(),
+        &["--to is not later than --from"],
+    );
 }

@@ -289,3 +289,78 @@ fn a_topic_that_is_another_one_and_records_that_are_gone_are_told() {
     );
     assert!(!folder.path().join(&wrong).exists(), "a wrong name leaves a folder behind");
 }
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn several_topics_are_recorded_at_once_each_into_a_folder_of_its_own() {
+    let brokers = broker().brokers();
+    let topics =
+        [("wide", 3), ("narrow", 1), ("empty", 2)].map(|(name, parts)| new_topic(brokers, name, parts));
+    let [wide, narrow, empty] = topics.each_ref().map(String::as_str);
+    fill(brokers, wide, 3, 0..20_000);
+    fill(brokers, narrow, 1, 0..500);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let archives = folder.path().display().to_string();
+    let into = ["--brokers", brokers, "--archives", &archives];
+    let record = |topics: &[&str], more: &[&str]| -> Vec<String> {
+        let topics = topics.iter().flat_map(|topic| ["--topic", topic]);
+        ["record"]
+            .into_iter()
+            .chain(topics)
+            .chain(into)
+            .chain(more.iter().copied())
+            .map(str::to_owned)
+            .collect()
+    };
+    let all = |more: &[&str]| record(&[wide, narrow, empty], more);
+    let archive = |topic: &str| folder.path().join(topic);
+    let is_recorded = || {
+        for topic in [wide, narrow] {
+            assert_same(topic, &archived(&archive(topic)), &in_topic(brokers, topic));
+        }
+    };
+
+    let summaries: Vec<Json> =
+        serde_json::from_str(&done(&borrowed(&all(&["--format", "json"])))).expect("a summary for each");
+    let told = |field: &str| summaries.iter().map(|one| one[field].clone()).collect::<Vec<_>>();
+    assert_eq!(told("topic"), [wide, narrow, empty]);
+    assert_eq!(told("records"), [20_000, 500, 0]);
+    is_recorded();
+    assert!(files(&archive(empty)).is_empty());
+    // It goes on with each where that was.
+    fill(brokers, narrow, 1, 500..600);
+    let said = done(&borrowed(&all(&[])));
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("nothing new: ") && lines[0].ends_with(wide), "{said}");
+    assert!(lines[1].starts_with("100 records of "), "{said}");
+    is_recorded();
+    let listed = done(&["ls", &archives]);
+    assert!(listed.contains(wide) && listed.contains(narrow) && !listed.contains(empty), "{listed}");
+
+    let mut recorder = Beside::start(&borrowed(&all(&["--follow", "--file-interval", "100ms"])));
+    fill(brokers, wide, 3, 20_000..21_000);
+    fill(brokers, empty, 2, 0..50);
+    let recorded =
+        |topic, rows: usize| !files(&archive(topic)).is_empty() && archived(&archive(topic)).len() == rows;
+    wait_until("what comes into either is recorded", || recorded(wide, 21_000) && recorded(empty, 50));
+    recorder.signal(Signal::SIGINT);
+    assert!(recorder.end().success(), "that is how it ends");
+    is_recorded();
+
+    // One that can't be recorded ends it; what is there of the others is sound, and the next goes on.
+    fill(brokers, wide, 3, 21_000..40_000);
+    let missing = format!("{wide}x");
+    refused(&borrowed(&record(&[wide, &missing], &[])), &[&missing, "does not exist"]);
+    assert!(!archive(&missing).exists());
+    let expected = in_topic(brokers, wide);
+    assert!(archived(&archive(wide)).iter().all(|row| expected.binary_search(row).is_ok()));
+    done(&borrowed(&all(&[])));
+    is_recorded();
+
+    refused(&borrowed(&record(&[wide, narrow, wide], &[])), &["is given twice"]);
+    let offsets = record(&[wide, narrow], &["--from", "0:5"]);
+    refused(&borrowed(&offsets), &["--from names offsets", "a command of its own"]);
+}

@@ -119,3 +119,31 @@ fn every_planted_damage_is_found_with_its_file() {
     refused(&["verify", &folder.path().display().to_string()], &["holds no file ending in .parquet"]);
     refused(&["ls", &folder.path().display().to_string()], &["there are no archives in"]);
 }
+
+#[test]
+fn a_folder_of_archives_stands_for_all_of_them() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().display().to_string();
+    for name in ["first", "second"] {
+        sound(&folder.path().join(name));
+    }
+    let json = |command: &str| -> serde_json::Value {
+        serde_json::from_str(&done(&[command, &path, "--format", "json"])).expect("a list")
+    };
+    for command in ["ls", "info"] {
+        let found = json(command);
+        let told: Vec<_> = found.as_array().expect("a list").iter().map(|one| &one["topic"]).collect();
+        assert_eq!(told, ["first", "second"], "{command}");
+        let text = done(&[command, &path]);
+        assert!(text.contains("first") && text.contains("second"), "{command}: {text}");
+    }
+    let verified = done(&["verify", &path]);
+    assert_eq!(verified.matches(": sound;").count(), 2, "{verified}");
+    // Of one archive it is that one.
+    let one = done(&["info", &folder.path().join("second").display().to_string(), "--format", "json"]);
+    let one: serde_json::Value = serde_json::from_str(&one).expect("an archive");
+    assert_eq!((&one["topic"], &one["rows"]), (&"second".into(), &6000.into()));
+    // What changes one archive says which there are.
+    let second = folder.path().join("second").display().to_string();
+    refused(&["trim", &path, "--keep", "1d"], &["name one of them", "/first, ", &second]);
+}
