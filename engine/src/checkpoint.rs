@@ -39,7 +39,7 @@ pub mod store;
 
 pub use coordinator::{Coordinator, CoordinatorConfig, Leader, Publisher};
 pub use counters::{CheckpointCounters, Publications};
-pub use cuts::{CutTracker, Cuts, Part, Participant, StatePart};
+pub use cuts::{CutTracker, Cuts, Part, Participant, StatePart, Taken};
 pub use log::{Claim, History, Log};
 pub use manifest::{
     Manifest, SourceCounts, SourcePosition, SplitFloor, SplitPosition, StagedFile, StagedSink, StateFile,

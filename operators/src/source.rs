@@ -33,6 +33,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
+mod abreast;
 pub mod archive;
 pub mod counters;
 mod cut;
@@ -49,6 +50,7 @@ pub use reader::{
 };
 pub use rows::MetadataColumn;
 
+use abreast::Abreast;
 use counters::Waits;
 use refused::RefusedRows;
 use rows::RowColumns;
@@ -228,6 +230,10 @@ struct SourceState {
     since: SourceCounts,
     /// Bytes of files, as the reader has said last.
     file_bytes: u64,
+    /// Where all splits have an end: how far this worker is ahead of others.
+    abreast: Option<Abreast>,
+    /// Rows read by this run.
+    rows_read: u64,
     waits: Waits,
     /// When the splits were looked at last.
     looked_at: Instant,
@@ -263,6 +269,8 @@ impl SourceState {
             cut: cut::Progress::None,
             since: SourceCounts::default(),
             file_bytes: 0,
+            abreast: splits.iter().all(|split| !split.unbounded).then(|| Abreast::new(&config.limits)),
+            rows_read: 0,
             waits: job.counters.waits(),
             looked_at: Instant::now(),
             report_due: true,
@@ -352,6 +360,13 @@ impl SourceState {
 
     /// Reads what comes next. Gives the fields' columns of the rows that were accepted, too.
     fn read_batch(&mut self) -> Result<(ReadProgress, Vec<ArrayRef>), SourceError> {
+        let watermark = self.job.cuts.watermark();
+        if let Some(abreast) = &mut self.abreast
+            && abreast.is_ahead(watermark, self.rows_read, Instant::now())
+        {
+            self.waits.wait(WaitsFor::Others);
+            return Ok(Default::default());
+        }
         let mut order: Vec<usize> =
             (0..self.splits.len()).filter(|split| self.splits[*split].is_read()).collect();
         order.sort_by_key(|split| self.splits[*split].highest);
@@ -375,6 +390,7 @@ impl SourceState {
         counts.bytes = progress.bytes as u64;
         self.job.counters.add(counts.bytes, counts.accepted, counts.late, counts.rejected);
         self.since += counts;
+        self.rows_read += counts.read;
         let file_bytes = self.reader.file_bytes();
         self.job.counters.add_file_bytes(file_bytes - std::mem::replace(&mut self.file_bytes, file_bytes));
         for split in self.splits.iter().filter(|split| !split.ended) {
@@ -468,9 +484,15 @@ impl SourceState {
         Ok((ReadProgress { records: rows.len(), bytes: rows.bytes, ended: Vec::new() }, accepted))
     }
 
+    /// The watermark of the split that is furthest behind; `None`: none is read.
+    fn lowest(&self) -> Option<EventTime> {
+        let of = |split: &SplitState| split.watermark(self.config.event_time.lateness_us);
+        self.splits.iter().filter(|split| split.is_read()).map(of).min()
+    }
+
     fn report(&self) -> WatermarkReport {
         let of = |split: &SplitState| split.watermark(self.config.event_time.lateness_us);
-        let lowest = self.splits.iter().filter(|split| split.is_read()).map(of).min();
+        let lowest = self.lowest();
         let idle = self.splits.iter().filter(|split| split.idle && !split.ended).map(of).max();
         WatermarkReport {
             source: self.config.number,
@@ -488,6 +510,10 @@ impl SourceState {
     fn open_tick(&mut self, tick: Tick) -> Tick {
         if epoch_of(tick) > epoch_of(self.tick) {
             self.cut = cut::Progress::Waiting(epoch_of(self.tick));
+        }
+        let lowest = self.lowest();
+        if let (Some(abreast), Some(lowest)) = (&mut self.abreast, lowest) {
+            abreast.open_tick(lowest, self.rows_read);
         }
         (self.tick, self.tick_rows, self.tick_bytes) = (tick, 0, 0);
         self.tick_opened = Instant::now();

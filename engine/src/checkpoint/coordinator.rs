@@ -20,7 +20,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::counters::CheckpointCounters;
-use super::cuts::{Cuts, Part};
+use super::cuts::{Cuts, Part, Taken};
 use super::log::{Log, Retention};
 use super::manifest::{Manifest, SourceCounts, SourcePosition, StagedFile, StagedSink, StateFile};
 use super::{CheckpointError, Store, state};
@@ -187,9 +187,15 @@ impl Coordinator {
             }
             if !own_done {
                 match self.cuts.take(cut, PATIENCE) {
-                    Some(parts) => prepared.entry(cut).or_default().push(self.prepare(cut, parts)?),
-                    None if self.cuts.closed() => return Ok(()),
-                    None => continue,
+                    Taken::Parts(parts) => prepared.entry(cut).or_default().push(self.prepare(cut, parts)?),
+                    Taken::NotYet => continue,
+                    // It failed, or was told to end without a last checkpoint.
+                    Taken::Never if self.control.failed() || self.control.ending() => return Ok(()),
+                    Taken::Never => {
+                        return Err(
+                            "the job has ended without its last checkpoint; this is a bug in Thalweg".into()
+                        );
+                    }
                 }
                 own_done = true;
             }
@@ -236,7 +242,7 @@ impl Coordinator {
                 self.links.send(Message::Stop);
                 stop_told = true;
             }
-            if let Some(parts) = self.cuts.take(cut, PATIENCE) {
+            if let Taken::Parts(parts) = self.cuts.take(cut, PATIENCE) {
                 let prepared = self.prepare(cut, parts)?;
                 self.links.send(Message::Prepared(prepared));
                 cut += 1;

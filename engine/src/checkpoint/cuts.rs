@@ -91,6 +91,17 @@ impl Parts {
     }
 }
 
+/// What [`Cuts::take`] finds.
+#[derive(Debug)]
+pub enum Taken {
+    /// All parts of the cut.
+    Parts(Vec<Part>),
+    /// Some are missing.
+    NotYet,
+    /// Some are missing, and nobody will hand them over any more.
+    Never,
+}
+
 /// An operator's number among those of its process that take part in cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Participant(usize);
@@ -168,21 +179,21 @@ impl Cuts {
         self.parts().closed
     }
 
-    /// The parts of `cut`, once all operators of this process have handed over theirs. Waits for so long at most; `None`: not yet.
-    pub fn take(&self, cut: u64, patience: Duration) -> Option<Vec<Part>> {
+    /// The parts of `cut`, once all operators of this process have handed over theirs. Waits for so long at most.
+    pub fn take(&self, cut: u64, patience: Duration) -> Taken {
         let mut parts = self.parts();
         if !parts.complete(cut) && !parts.closed {
             let waited = self.shared.changed.wait_timeout(parts, patience);
             parts = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
         if !parts.complete(cut) {
-            return None;
+            return if parts.closed { Taken::Never } else { Taken::NotYet };
         }
         let mut taken = parts.given.remove(&cut).unwrap_or_default();
         for (operator, part) in &parts.ended {
             taken.entry(*operator).or_insert_with(|| part.clone());
         }
-        Some(taken.into_values().collect())
+        Taken::Parts(taken.into_values().collect())
     }
 
     /// Notes that the sinks have published `cut`, and so all before it.
@@ -272,22 +283,46 @@ mod tests {
         parts.iter().map(of).sum()
     }
 
+    /// How many parts, and their rows; `None`: some are missing.
+    fn taken(cuts: &Cuts, cut: u64) -> Option<(usize, u64)> {
+        match cuts.take(cut, Duration::ZERO) {
+            Taken::Parts(parts) => Some((parts.len(), rows(&parts))),
+            Taken::NotYet | Taken::Never => None,
+        }
+    }
+
     #[test]
     fn a_cut_is_complete_when_all_have_given_or_ended() {
         let cuts = Cuts::new(4, 1, TickClock::default());
         let (a, b) = (cuts.join(), cuts.join());
         cuts.give(5, a, part(1));
         cuts.give(5, b, part(2));
-        assert!(cuts.take(5, Duration::ZERO).is_none(), "another operator may still be announced");
+        assert_eq!(taken(&cuts, 5), None, "another operator may still be announced");
         cuts.built();
-        assert_eq!(rows(&cuts.take(5, Duration::ZERO).unwrap()), 3);
+        assert_eq!(taken(&cuts, 5), Some((2, 3)));
         cuts.give_last(6, b, part(4));
-        assert!(cuts.take(6, Duration::ZERO).is_none());
+        assert_eq!(taken(&cuts, 6), None);
         cuts.give(6, a, part(1));
-        assert_eq!(rows(&cuts.take(6, Duration::ZERO).unwrap()), 5);
+        assert_eq!(taken(&cuts, 6), Some((2, 5)));
         cuts.give(7, a, part(1));
-        let last = cuts.take(7, Duration::ZERO).unwrap();
-        assert_eq!((last.len(), rows(&last)), (2, 1), "an ended source stays where it was, and counts once");
+        assert_eq!(taken(&cuts, 7), Some((2, 1)), "an ended source stays where it was, and counts once");
+    }
+
+    #[test]
+    fn parts_that_were_handed_over_before_all_was_closed_are_there() {
+        let cuts = Cuts::new(0, 1, TickClock::default());
+        let (a, b) = (cuts.join(), cuts.join());
+        cuts.built();
+        cuts.give_last(1, a, part(1));
+        assert!(matches!(cuts.take(1, Duration::ZERO), Taken::NotYet));
+        cuts.give_last(1, b, part(2));
+        cuts.close();
+        assert_eq!(taken(&cuts, 1), Some((2, 3)));
+        let others = Cuts::new(0, 1, TickClock::default());
+        others.join();
+        others.built();
+        others.close();
+        assert!(matches!(others.take(1, Duration::ZERO), Taken::Never));
     }
 
     #[test]

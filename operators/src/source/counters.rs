@@ -27,6 +27,7 @@ pub struct SourceCounters {
     splits: Vec<SplitGauge>,
     waits_for_sinks: Stopwatches,
     waits_for_checkpoint: Stopwatches,
+    waits_for_others: Stopwatches,
 }
 
 /// How far one split has come.
@@ -125,6 +126,7 @@ impl SourceCounters {
             splits: splits.into_iter().map(SplitGauge::new).collect(),
             waits_for_sinks: Stopwatches::default(),
             waits_for_checkpoint: Stopwatches::default(),
+            waits_for_others: Stopwatches::default(),
         }
     }
 
@@ -152,7 +154,11 @@ impl SourceCounters {
 
     /// For one worker's part of the source: says what it waits for.
     pub fn waits(&self) -> Waits {
-        Waits { sinks: self.waits_for_sinks.add(), checkpoint: self.waits_for_checkpoint.add() }
+        Waits {
+            sinks: self.waits_for_sinks.add(),
+            checkpoint: self.waits_for_checkpoint.add(),
+            others: self.waits_for_others.add(),
+        }
     }
 
     /// The splits, in the order of their numbers.
@@ -205,7 +211,8 @@ impl SourceCounters {
         let of = |what, times: &Stopwatches| times.running().map(|time| (what, time));
         let sinks = of(WaitsFor::Sinks, &self.waits_for_sinks);
         let checkpoint = of(WaitsFor::Checkpoint, &self.waits_for_checkpoint);
-        sinks.into_iter().chain(checkpoint).max_by_key(|(_, time)| *time)
+        let others = of(WaitsFor::Others, &self.waits_for_others);
+        sinks.into_iter().chain(checkpoint).chain(others).max_by_key(|(_, time)| *time)
     }
 
     /// For how long its workers have waited, in all.
@@ -213,6 +220,7 @@ impl SourceCounters {
         match what {
             WaitsFor::Sinks => self.waits_for_sinks.total(),
             WaitsFor::Checkpoint => self.waits_for_checkpoint.total(),
+            WaitsFor::Others => self.waits_for_others.total(),
         }
     }
 }
@@ -224,22 +232,26 @@ pub enum WaitsFor {
     Sinks,
     /// That the checkpoint before the one that it has taken part in is published.
     Checkpoint,
+    /// That other workers, or other sources, come as far in event time as this one.
+    Others,
 }
 
 /// How long a source on one worker waits.
 pub struct Waits {
     sinks: Arc<Stopwatch>,
     checkpoint: Arc<Stopwatch>,
+    others: Arc<Stopwatch>,
 }
 
 impl Waits {
     /// Notes that it may not read.
     pub fn wait(&self, what: WaitsFor) {
         let (on, off) = match what {
-            WaitsFor::Sinks => (&self.sinks, &self.checkpoint),
-            WaitsFor::Checkpoint => (&self.checkpoint, &self.sinks),
+            WaitsFor::Sinks => (&self.sinks, [&self.checkpoint, &self.others]),
+            WaitsFor::Checkpoint => (&self.checkpoint, [&self.sinks, &self.others]),
+            WaitsFor::Others => (&self.others, [&self.sinks, &self.checkpoint]),
         };
-        off.stop();
+        off.into_iter().for_each(|off| off.stop());
         on.start();
     }
 
@@ -247,6 +259,7 @@ impl Waits {
     pub fn over(&self) {
         self.sinks.stop();
         self.checkpoint.stop();
+        self.others.stop();
     }
 }
 

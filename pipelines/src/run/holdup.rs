@@ -78,7 +78,7 @@ impl HoldUps {
             return None;
         }
         let what = match what {
-            WaitsFor::Sinks => self.busiest(time),
+            WaitsFor::Sinks | WaitsFor::Others => self.busiest(time),
             WaitsFor::Checkpoint => {
                 let now = self.status.checkpoints.publications().now;
                 let checkpoint = self.status.cuts.published() + 1;

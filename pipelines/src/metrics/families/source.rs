@@ -102,11 +102,12 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         unit: Unit::Seconds,
         labels: &["source", "reason"],
-        help: "How long workers might not read, summed over them, waiting for sinks or for a checkpoint to be published.",
+        help: "How long workers might not read, summed over them, waiting for sinks, for a checkpoint to be published, or for others to come as far in event time.",
         read: |from, samples| {
             for source in &from.job.sources {
                 samples.add([&source.name, "sinks"], source.waited(WaitsFor::Sinks));
                 samples.add([&source.name, "checkpoint"], source.waited(WaitsFor::Checkpoint));
+                samples.add([&source.name, "others"], source.waited(WaitsFor::Others));
             }
         },
     },
