@@ -104,8 +104,13 @@ impl Data {
     /// When they have not been made.
     pub(crate) fn decoded_columns(&self) -> anyhow::Result<PathBuf> {
         let folder = self.decoded_archives().join(TOPIC).join(DECODED_FOLDER);
-        let schema = std::fs::read_dir(&folder)?.next().context("no decoded columns")??;
-        Ok(schema.path())
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                return Ok(path);
+            }
+        }
+        anyhow::bail!("no decoded columns in {}", folder.display())
     }
 
     /// Makes a topic of the archive's records.

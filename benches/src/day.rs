@@ -66,6 +66,8 @@ checkpoint: { interval: 2s }
 
 /// What was seen at a moment.
 struct Seen {
+    /// Since the job began.
+    seconds: f64,
     resident: f64,
     /// State that a restart would read, bytes.
     state: f64,
@@ -100,6 +102,7 @@ pub(crate) fn run(arguments: &DayArgs) -> anyhow::Result<()> {
     let mut seen: Vec<Seen> = Vec::new();
     let (summary, status) = watched(&plan, &options, Duration::from_millis(200), |status, _| {
         seen.push(Seen {
+            seconds: started.elapsed().as_secs_f64(),
             resident: resident_bytes(),
             state: status.checkpoints.bytes_held.load(Relaxed) as f64,
             files: fs::read_dir("/proc/self/fd").map_or(0.0, |files| files.count() as f64),
@@ -115,7 +118,7 @@ pub(crate) fn run(arguments: &DayArgs) -> anyhow::Result<()> {
         summary.windows_fired,
         status.checkpoints.made.load(Relaxed)
     )?;
-    writeln!(out, "tenth  resident MB  files open  checkpoint ms  state MB")?;
+    writeln!(out, "tenth  resident MB  files open  checkpoint ms  state MB  seconds")?;
     let tenths: Vec<[f64; 4]> = (0..10)
         .map(|tenth| {
             let of = |of: fn(&Seen) -> f64| {
@@ -128,7 +131,15 @@ pub(crate) fn run(arguments: &DayArgs) -> anyhow::Result<()> {
         })
         .collect();
     for (tenth, [resident, files, took, state]) in tenths.iter().enumerate() {
-        writeln!(out, "{:>5}  {resident:>11.0}  {files:>10.0}  {took:>13.0}  {state:>8.0}", tenth + 1)?;
+        let of_tenth = |seen: &&Seen| seen.rows / (arguments.events / 10).max(1) == tenth as u64;
+        let times = || seen.iter().filter(of_tenth).map(|seen| seen.seconds);
+        let seconds = times().fold(0.0, f64::max) - times().fold(f64::MAX, f64::min);
+        writeln!(
+            out,
+            "{:>5}  {resident:>11.0}  {files:>10.0}  {took:>13.0}  {state:>8.0}  {:>7.0}",
+            tenth + 1,
+            seconds.max(0.0)
+        )?;
     }
     // The first tenths fill the windows and the allocator; what leaks goes on growing after them.
     for (at, name) in ["memory", "file handles", "checkpoints' time"].into_iter().enumerate() {

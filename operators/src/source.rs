@@ -17,8 +17,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use thalweg_engine::checkpoint::{Cuts, Part, Participant, SourceCounts, SplitPosition};
 use thalweg_engine::control::{Control, JobError};
@@ -26,7 +25,7 @@ use thalweg_engine::gate::{Gate, InFlight};
 use thalweg_engine::tick::{TickLimits, epoch_of, first_tick, last_tick};
 use thalweg_engine::watermark::{BEGINNING, END, EventTime, IDLE, Reports, WatermarkReport};
 use thalweg_engine::{BatchStream, Batches, Out, Scope, Tick};
-use thalweg_schemas::{Decoder, Format, Reason, Rejection, Schema};
+use thalweg_schemas::{Decoder, Format, Schema};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -42,6 +41,7 @@ pub mod reader;
 pub mod refused;
 mod rows;
 mod split;
+mod verdict;
 
 pub use counters::{SourceCounters, SplitGauge, WaitsFor};
 pub use decoded::DecodedRows;
@@ -55,6 +55,7 @@ use counters::Waits;
 use refused::RefusedRows;
 use rows::RowColumns;
 use split::SplitState;
+use verdict::{Refusal, accept, judge, refuse, without};
 
 /// How long a source with nothing to read waits before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -465,12 +466,14 @@ impl SourceState {
         split.silent = Duration::ZERO;
         counts.accepted += (rows.len() - refused.len()) as u64;
         let mut accepted = rows.columns.clone();
+        let mut bytes = rows.bytes;
         if !refused.is_empty() {
             let numbers: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
             accepted = without(&accepted, rows.len(), &numbers);
             let mut refusals = refused.into_iter().map(|(_, refusal)| refusal);
             let mut contradicts = None;
             rows.records(&numbers, &mut |record| {
+                bytes += record_bytes(record.key, record.value, record.headers);
                 let said = refusals.next().flatten();
                 match said.or_else(|| decoder.push(record.value).err().map(Refusal::Rejected)) {
                     Some(refusal) => refuse(config, late, rejected, counts, &record, refusal),
@@ -480,8 +483,9 @@ impl SourceState {
             if let Some(offset) = contradicts {
                 return Err(rows.contradicted(offset));
             }
+            self.job.counters.add_file_bytes(rows.record_file_bytes());
         }
-        Ok((ReadProgress { records: rows.len(), bytes: rows.bytes, ended: Vec::new() }, accepted))
+        Ok((ReadProgress { records: rows.len(), bytes, ended: Vec::new() }, accepted))
     }
 
     /// The watermark of the split that is furthest behind; `None`: none is read.
@@ -519,83 +523,4 @@ impl SourceState {
         self.tick_opened = Instant::now();
         tick
     }
-}
-
-/// Why a row does not go on.
-enum Refusal {
-    Late(String),
-    Rejected(Rejection),
-}
-
-// Where lateness is decided. A row that is not accepted leaves nothing in the decoder.
-#[inline]
-fn accept(
-    config: &EventTimeConfig,
-    watermark: EventTime,
-    decoder: &mut Decoder,
-    record: &Record<'_>,
-) -> Result<EventTime, Refusal> {
-    decoder.push(record.value).map_err(Refusal::Rejected)?;
-    let time = match config.field {
-        Some(field) => decoder.last_timestamp(field),
-        None => record.timestamp_us,
-    };
-    let verdict = judge(config, watermark, time, record.timestamp_us);
-    if verdict.is_err() {
-        decoder.pop();
-    }
-    verdict
-}
-
-/// The verdict on a row's event time, by the timestamp of its record.
-#[inline]
-fn judge(
-    config: &EventTimeConfig,
-    watermark: EventTime,
-    time: Option<EventTime>,
-    stamp: Option<EventTime>,
-) -> Result<EventTime, Refusal> {
-    let Some(time) = time else { return Err(Refusal::Rejected(refused::event_time_missing())) };
-    if let Some(stamp) = stamp
-        && time > stamp.saturating_add(config.max_ahead_us)
-    {
-        return Err(Refusal::Rejected(refused::event_time_ahead(time, stamp)));
-    }
-    if time < watermark {
-        return Err(Refusal::Late(refused::late(time, watermark)));
-    }
-    Ok(time)
-}
-
-fn refuse(
-    config: &SourceConfig,
-    late: &mut RefusedRows,
-    rejected: &mut RefusedRows,
-    counts: &mut SourceCounts,
-    record: &Record<'_>,
-    refusal: Refusal,
-) {
-    let time_field = config.event_time.field.map(|at| config.schema.fields[at].name.as_str());
-    match refusal {
-        Refusal::Late(detail) => {
-            late.push(record, refused::LATE, time_field, &detail);
-            counts.late += 1;
-        }
-        Refusal::Rejected(Rejection { reason, field, detail }) => {
-            let about_time = matches!(reason, Reason::EventTimeMissing | Reason::EventTimeAhead);
-            let field = field.as_deref().or(time_field.filter(|_| about_time));
-            rejected.push(record, reason.as_str(), field, &detail);
-            counts.rejected += 1;
-        }
-    }
-}
-
-/// Columns of `rows` rows without some of these, ascending.
-fn without(columns: &[ArrayRef], rows: usize, unwanted: &[usize]) -> Vec<ArrayRef> {
-    let mut wanted = vec![true; rows];
-    unwanted.iter().for_each(|row| wanted[*row] = false);
-    let wanted = BooleanArray::from(wanted);
-    let kept =
-        |column: &ArrayRef| filter(column, &wanted).expect("invariant: a filter as long as its column");
-    columns.iter().map(kept).collect()
 }

@@ -193,7 +193,7 @@ impl Coordinator {
                     Taken::Never if self.control.failed() || self.control.ending() => return Ok(()),
                     Taken::Never => {
                         return Err(
-                            "the job has ended without its last checkpoint; this is a bug in Thalweg".into()
+                            "the job has ended without its last checkpoint; this is a bug in Thalweg".into(),
                         );
                     }
                 }

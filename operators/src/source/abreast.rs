@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Ticks alone don't do it: all workers open the same ones, and the slower worker's hold fewer rows. Splits without an end are never held
-//! back: nobody knows whether the one that is behind has more to say.
+//! back: nobody knows whether the one that is behind has more to say. (A bounded source beside one without an end that only creeps on in
+//! event time is held back to its pace, as its windows would be.)
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

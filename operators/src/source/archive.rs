@@ -37,8 +37,8 @@ use std::sync::Arc;
 pub use self::columns::{Headers, Timestamps};
 use self::decoded::DecodedFile;
 pub use self::decoded::{
-    DECODED_FOLDER, DecodeError, DecodeSummary, DecodedColumns, RawRecords, decode_file, decoded_of,
-    decoded_path, fingerprint, schema_of, verify_decoded,
+    DECODED_FOLDER, DecodeError, DecodeSummary, DecodedColumns, RawRecords, UNFINISHED, Verified,
+    decode_file, decoded_of, decoded_path, fingerprint, schema_of, verify_decoded,
 };
 pub use self::hash::{ROWS_HASH, RowsHash};
 use self::inspect::ArchiveFile;

@@ -88,6 +88,11 @@ impl DecodedRows {
         self.records.read(self.split, rows, each)
     }
 
+    /// What reading records behind these rows reads of the file, bytes: all pages between the first and the last, at most.
+    pub(super) fn record_file_bytes(&self) -> u64 {
+        self.records.file_bytes(self.len())
+    }
+
     /// A record can be decoded, and its row says that it can't.
     pub(super) fn contradicted(&self, offset: i64) -> SourceError {
         self.records.contradicted(offset)

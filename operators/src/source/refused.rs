@@ -10,8 +10,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::EventTime;
 use thalweg_schemas::time::{format_rfc3339, timestamp_type};
+use thalweg_schemas::{Reason, Rejection};
 
-use super::{Reason, Record, Rejection, SplitInfo};
+use super::{Record, SplitInfo};
 
 /// The columns of the standing outputs for late and rejected rows: source, topic, partition, offset, timestamp (the record's),
 /// key, value (the raw bytes), reason, field, detail.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use thalweg_engine::control::Control;
 use thalweg_operators::source::archive::{
-    DECODED_FOLDER, DecodeError, DecodeSummary as OfFile, decode_file, fingerprint, list,
+    DECODED_FOLDER, DecodeError, DecodeSummary as OfFile, UNFINISHED, decode_file, fingerprint, list,
 };
 use thalweg_schemas::{Format, Schema};
 
-use super::{ArchiveError, resolve_existing, unreadable};
+use super::{ArchiveError, books, resolve_existing, unreadable, unwritable};
 use crate::plan::{Connector, Plan};
+
+/// In the folder of decoded columns: one command decodes at a time.
+const LOCK: &str = ".lock";
 
 /// What became of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,7 +36,7 @@ pub struct DecodeSummary {
     pub decoded: usize,
     /// Those that had been decoded before.
     pub there: usize,
-    /// Those that hold several partitions, and are read record by record.
+    /// Those that hold several partitions, or row groups without rows: they are read record by record.
     pub mixed: usize,
     /// Records decoded now.
     pub rows: u64,
@@ -101,6 +105,10 @@ pub fn decode(
             continue;
         }
         resolve_existing(&folder, false)?;
+        let columns = folder.join(DECODED_FOLDER);
+        fs::create_dir_all(&columns).map_err(|error| unwritable(&columns, error))?;
+        let busy = || ArchiveError::Busy { folder: folder.display().to_string() };
+        let _lock = books::lock(&columns.join(LOCK))?.ok_or_else(busy)?;
         let files = list(&folder)?;
         let mut summary = DecodeSummary {
             folder: name,
@@ -126,6 +134,7 @@ pub fn decode(
                 }
                 OfFile::There => summary.there += 1,
                 OfFile::Mixed => summary.mixed += 1,
+                OfFile::Gone => summary.files -= 1,
                 OfFile::Stopped => summary.stopped = true,
             }
         }
@@ -168,7 +177,8 @@ fn decode_files(
     outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes decoded columns of files that are not there any more.
+/// Removes decoded columns of files that are not there any more, and what a decoder that was killed has left. Gives the number of the
+/// former.
 fn remove_orphans(files: &[PathBuf]) -> Result<usize, ArchiveError> {
     let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
     let mut removed = 0;
@@ -179,19 +189,28 @@ fn remove_orphans(files: &[PathBuf]) -> Result<usize, ArchiveError> {
         }
         for of_schema in entries(&decoded)?.into_iter().filter(|path| path.is_dir()) {
             for path in entries(&of_schema)? {
+                let name = path.file_name().unwrap_or_default();
+                let is_left_over = name.to_string_lossy().ends_with(UNFINISHED);
                 let is_columns = path.extension().is_some_and(|extension| extension == "parquet");
-                if is_columns && !folder.join(path.file_name().unwrap_or_default()).exists() {
-                    fs::remove_file(&path).map_err(|source| ArchiveError::Io {
-                        action: "remove",
-                        path: path.display().to_string(),
-                        source,
-                    })?;
-                    removed += 1;
+                let is_orphan = is_columns && !folder.join(name).exists();
+                if is_left_over || is_orphan {
+                    remove(&path)?;
+                    removed += usize::from(is_orphan);
                 }
             }
         }
     }
     Ok(removed)
+}
+
+/// Removes a file, unless somebody else has.
+pub(super) fn remove(path: &Path) -> Result<(), ArchiveError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(ArchiveError::Io { action: "remove", path: path.display().to_string(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, ArchiveError> {

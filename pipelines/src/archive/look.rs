@@ -165,12 +165,12 @@ pub fn info(folder: &Path) -> Result<ArchiveInfo, ArchiveError> {
         latest: between.map(|(_, last)| format_rfc3339(last)),
         splits,
         lost: lost(folder)?,
-        decoded: decoded(rows_of.keys().copied())?,
+        decoded: decoded(rows_of.keys().copied()),
     })
 }
 
 /// The decoded columns of some files.
-fn decoded<'a>(files: impl Iterator<Item = &'a Path>) -> Result<Vec<DecodedContent>, ArchiveError> {
+fn decoded<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<DecodedContent> {
     let mut found: BTreeMap<String, DecodedContent> = BTreeMap::new();
     for path in files.flat_map(decoded_of) {
         let fingerprint = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
@@ -183,10 +183,13 @@ fn decoded<'a>(files: impl Iterator<Item = &'a Path>) -> Result<Vec<DecodedConte
             files: 0,
             bytes: 0,
         });
-        content.files += 1;
-        content.bytes += fs::metadata(&path).map_err(|error| unreadable(&path, error))?.len();
+        // What is removed meanwhile is not there.
+        if let Ok(metadata) = fs::metadata(&path) {
+            content.files += 1;
+            content.bytes += metadata.len();
+        }
     }
-    Ok(found.into_values().collect())
+    found.into_values().collect()
 }
 
 fn wider(a: (i64, i64), b: (i64, i64)) -> (i64, i64) {

@@ -25,7 +25,7 @@ use thalweg_operators::source::archive::{
 use thalweg_operators::source::{ReadRequest, SplitReader};
 
 use super::books::{self, FORMAT};
-use super::{ArchiveError, BOOKS, resolve_existing, unreadable, unwritable};
+use super::{ArchiveError, BOOKS, decode, resolve_existing, unreadable, unwritable};
 
 const LOCK: &str = "trim.lock";
 const BOOK: &str = "trim.json";
@@ -262,11 +262,7 @@ fn remove(path: &Path) -> Result<(), ArchiveError> {
 /// Removes the decoded columns of a file.
 fn remove_columns(path: &Path) -> Result<(), ArchiveError> {
     for columns in decoded_of(path) {
-        fs::remove_file(&columns).map_err(|source| ArchiveError::Io {
-            action: "remove",
-            path: columns.display().to_string(),
-            source,
-        })?;
+        decode::remove(&columns)?;
     }
     Ok(())
 }

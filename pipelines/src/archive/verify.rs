@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 use thalweg_engine::control::Control;
 use thalweg_operators::source::archive::{
-    ArchiveConfig, FileContent, RowsHash, decoded_of, list, verify_decoded,
+    ArchiveConfig, FileContent, RowsHash, Verified, decoded_of, list, verify_decoded,
 };
 use thalweg_operators::source::{ReadRequest, SourceError, SplitReader};
 
@@ -131,10 +131,10 @@ fn look_at(path: &Path, control: &Control) -> Option<Seen> {
         return Some(seen);
     }
     for columns in decoded_of(path) {
-        seen.decoded += 1;
         match verify_decoded(path, &columns, &|| control.stop_asked()) {
-            Ok(true) => {}
-            Ok(false) => return None,
+            Ok(Verified::Compared) => seen.decoded += 1,
+            Ok(Verified::Unused) => {}
+            Ok(Verified::Stopped) => return None,
             Err(problem) => {
                 seen.of_columns.push(Finding { file: columns.display().to_string(), problem });
             }

@@ -85,7 +85,15 @@ impl SourceText {
 
     /// Line `line`, counted from 1, without its end; `None` past the last.
     pub fn line(&self, line: usize) -> Option<&str> {
-        self.text.lines().nth(line.checked_sub(1)?)
+        self.lines().nth(line.checked_sub(1)?)
+    }
+
+    /// The lines without their ends, which are those of YAML: `\n`, `\r\n`, and `\r` alone.
+    pub(in crate::spec) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.split_inclusive('\n').flat_map(|line| {
+            let line = line.strip_suffix('\n').unwrap_or(line);
+            line.strip_suffix('\r').unwrap_or(line).split('\r')
+        })
     }
 
     /// Where a part of a scalar stands. `at` is the scalar, `text` what was read of it, `start` and `length` the part, in characters.
@@ -161,6 +169,23 @@ impl SourceText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_end_where_yaml_ends_them() {
+        for (text, lines) in [
+            ("", vec![]),
+            ("a", vec!["a"]),
+            ("a\n\n", vec!["a", ""]),
+            ("\r", vec![""]),
+            ("a\nb\r\n\rc\r\r\nd\r", vec!["a", "b", "", "c", "", "d"]),
+        ] {
+            let source = SourceText::new(Path::new("p.yaml"), text);
+            assert_eq!(source.lines().collect::<Vec<_>>(), lines, "{text:?}");
+            assert_eq!(source.line(0), None, "{text:?}");
+            assert_eq!(source.line(lines.len()), lines.last().copied(), "{text:?}");
+            assert_eq!(source.line(lines.len() + 1), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn parts_of_scalars_are_found_however_they_are_written() {

@@ -377,14 +377,14 @@ fn each_dirty_row_is_accounted_for_and_good_rows_are_unharmed() {
     };
     assert_eq!(counts(&summary), [accepted, accepted, 0, 0]);
 
-    let mut file_bytes = Vec::new();
+    let mut bytes = Vec::new();
     for (workers, way) in [(1, "raw"), (3, "raw"), (1, "decoded"), (2, "decoded")] {
-        if way == "decoded" && file_bytes.len() == 2 {
+        if way == "decoded" && bytes.len() == 2 {
             decode_all(&folder.path().join("all"), planted.rejected.len() as u64);
         }
         let output = folder.path().join(format!("{way}-{workers}"));
         let summary = run(folder.path(), "all", workers, &output);
-        file_bytes.push(summary.sources[0].file_bytes);
+        bytes.push(summary.sources[0].bytes);
         let (late, rejected) = (planted.late.len() as u64, planted.rejected.len() as u64);
         let what = format!("{way}, {workers} workers");
         assert_eq!(counts(&summary), [ROWS, ROWS - late - rejected, late, rejected], "{what}");
@@ -405,9 +405,12 @@ fn each_dirty_row_is_accounted_for_and_good_rows_are_unharmed() {
             assert_same_rows(&what, &rows(&clean, table), &rows(&output, table));
         }
     }
-    let [raw, _, decoded, also] = file_bytes[..] else { panic!("four runs: {file_bytes:?}") };
+    let [raw, _, decoded, also] = bytes[..] else { panic!("four runs: {bytes:?}") };
     assert_eq!(decoded, also);
-    assert!(decoded < raw, "{raw} bytes of files were read, then {decoded}: not the decoded columns");
+    assert!(
+        decoded < raw,
+        "payloads of {raw} bytes were read, then {decoded} bytes: not the decoded columns"
+    );
 }
 
 /// Decodes the archive; nothing but what a schema refuses is refused.

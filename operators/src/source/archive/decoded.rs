@@ -27,13 +27,16 @@ use super::unreadable;
 use crate::source::reader::SourceError;
 
 pub use self::raw::RawRecords;
-pub use self::verify::{schema_of, verify_decoded};
+pub use self::verify::{Verified, schema_of, verify_decoded};
 pub use self::write::{DecodeError, DecodeSummary, decode_file};
 
 /// Where decoded columns lie, in the folder of the file that they belong to.
 pub const DECODED_FOLDER: &str = "_decoded";
 /// The column that says whether a payload could be decoded. A field can't have that name.
 pub const IS_ROW: &str = "_decoded";
+
+/// What the name of a file ends with until it is whole: where nobody decodes, it is what a crash has left.
+pub const UNFINISHED: &str = ".unfinished";
 
 /// Footer entries: the schema's canonical text, and which file was decoded.
 const SCHEMA: &str = "thalweg.decoded.schema";
@@ -156,9 +159,12 @@ fn entry<'a>(metadata: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
 }
 
 /// What tells a file of an archive from any other that might take its place: its size, where its pages lie and how large they are, and
-/// where there is one the hash of its rows.
+/// where there is one the hash of its rows. Files that others have written have none: of these the time of writing counts.
 fn mark(file: &ArchiveFile) -> String {
-    let mut text = format!("{} {}", file.bytes, file.rows_hash().unwrap_or_default());
+    let mut text = match file.rows_hash() {
+        Some(hash) => format!("{} {hash}", file.bytes),
+        None => format!("{} {:?}", file.bytes, file.modified),
+    };
     for group in file.metadata.metadata().row_groups() {
         for column in group.columns() {
             text.push_str(&format!(" {} {}", column.data_page_offset(), column.compressed_size()));

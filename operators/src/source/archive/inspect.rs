@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use parquet::arrow::ProjectionMask;
@@ -37,6 +38,8 @@ pub(super) struct ArchiveFile {
     pub(super) headers: Option<usize>,
     /// Its size.
     pub(super) bytes: u64,
+    /// When it was written last, where the system knows.
+    pub(super) modified: Option<SystemTime>,
     /// Its decoded columns, where a reader can use them.
     pub(super) decoded: Option<DecodedFile>,
 }
@@ -86,6 +89,11 @@ pub fn is_sound(footer: &ParquetMetaData) -> bool {
     })
 }
 
+/// Decoded bytes aimed at for a batch, by the mean row of its row group.
+const BATCH_BYTES: usize = 4 << 20;
+/// Most rows decoded at once; fewer where values are large.
+const BATCH_ROWS_MAX: usize = 8192;
+
 /// The size in bytes, as they lie in the file, of root columns of a row group.
 pub(super) fn column_bytes(metadata: &ArrowReaderMetadata, group: usize, roots: &[usize]) -> u64 {
     let schema = metadata.parquet_schema();
@@ -129,6 +137,7 @@ impl ArchiveFile {
                 not_an_archive(path, format!("it has no column {name} (it has {})", there.join(", ")))
             })
         };
+        let of_file = file.metadata().map_err(|error| unreadable(path, error))?;
         let found = ArchiveFile {
             partition: required("partition")?,
             offset: required("offset")?,
@@ -137,7 +146,8 @@ impl ArchiveFile {
             key: optional("key"),
             value: required("value")?,
             headers: optional("headers"),
-            bytes: file.metadata().map_err(|error| unreadable(path, error))?.len(),
+            bytes: of_file.len(),
+            modified: of_file.modified().ok(),
             path: path.to_path_buf(),
             metadata: metadata.clone(),
             decoded: None,
@@ -267,6 +277,13 @@ impl ArchiveFile {
     /// Rows of a row group.
     pub(super) fn rows(&self, group: usize) -> u64 {
         u64::try_from(self.parquet().row_group(group).num_rows()).unwrap_or(0)
+    }
+
+    /// How many rows of a row group to decode at once. Columns that were decoded from their values are no larger.
+    pub(super) fn batch_rows(&self, group: usize) -> usize {
+        let bytes = usize::try_from(self.parquet().row_group(group).total_byte_size()).unwrap_or(0);
+        let row_bytes = bytes / usize::try_from(self.rows(group)).unwrap_or(1).max(1);
+        (BATCH_BYTES / row_bytes.max(1)).clamp(1, BATCH_ROWS_MAX)
     }
 
     /// The content of a file of one partition whose statistics are complete.

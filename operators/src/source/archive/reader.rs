@@ -22,12 +22,6 @@ use crate::source::reader::{
     Header, ReadProgress, ReadRequest, Record, SourceError, SplitInfo, SplitReader, record_bytes,
 };
 
-/// Most rows decoded at once; fewer where values are large.
-const BATCH_ROWS_MAX: usize = 8192;
-
-/// Decoded bytes aimed at for a batch, by the mean row of its row group.
-const BATCH_BYTES: usize = 4 << 20;
-
 /// A worker's splits of an archive.
 pub struct ArchiveReader {
     files: Arc<Vec<ArchiveFile>>,
@@ -289,9 +283,13 @@ impl Split {
                 return Err(descending(&files[*file], row, *offset, self.offset_last));
             }
             self.offset_last = *offset;
+            // What lies behind is not looked at.
+            if *offset >= self.end {
+                break;
+            }
         }
-        let from = piece.partition_point(|offset| *offset < self.start);
-        let to = piece.partition_point(|offset| *offset < self.end).max(from);
+        let to = piece.iter().position(|offset| *offset >= self.end).unwrap_or(piece.len());
+        let from = piece[..to].partition_point(|offset| *offset < self.start);
         let is_over = to < piece.len();
         let (begin, rows) = (*next + from, to - from);
         let found = (rows > 0).then(|| DecodedRows {
@@ -424,18 +422,12 @@ fn open_group(
     wanted.extend(file.key);
     wanted.extend(file.headers.filter(|_| headers));
 
-    let group_bytes = |metadata: &ArrowReaderMetadata| {
-        usize::try_from(metadata.metadata().row_group(group).total_byte_size()).unwrap_or(0)
-    };
-    let bytes = group_bytes(decoded.map_or(&file.metadata, |decoded| &decoded.metadata));
-    let row_bytes = (bytes / usize::try_from(rows(group)).unwrap_or(1).max(1)).max(1);
-    let batch_rows = (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS_MAX);
     let reader = |path: &Path, metadata: &ArrowReaderMetadata, roots: &[usize]| {
         let opened = File::open(path).map_err(|error| unreadable(path, error))?;
         ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata.clone())
             .with_row_groups(vec![group])
             .with_projection(ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied()))
-            .with_batch_size(batch_rows)
+            .with_batch_size(file.batch_rows(group))
             .build()
             .map_err(|error| damaged(path, &error))
     };

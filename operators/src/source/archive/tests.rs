@@ -15,6 +15,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::*;
 use crate::source::reader::{Header, ReadProgress, ReadRequest, SplitReader};
 
+mod decoded;
+
 /// A record, owned.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {

@@ -27,10 +27,23 @@ pub fn record_all(
     advance: &(dyn Fn(u64, Option<u64>) + Sync),
 ) -> Result<Vec<RecordSummary>, ArchiveError> {
     check(all)?;
+    side_by_side(all, control, advance, record)
+}
+
+/// A thread a topic, in which `record_one` records it.
+fn side_by_side<R>(
+    all: &[RecordOptions],
+    control: &Control,
+    advance: &(dyn Fn(u64, Option<u64>) + Sync),
+    record_one: R,
+) -> Result<Vec<RecordSummary>, ArchiveError>
+where
+    R: Fn(&RecordOptions, &Control, &dyn Fn(u64, Option<u64>)) -> Result<RecordSummary, ArchiveError> + Sync,
+{
     let of_all: Mutex<Vec<Option<u64>>> = Mutex::new(vec![None; all.len()]);
     let first_error: Mutex<Option<ArchiveError>> = Mutex::default();
     let ended: Vec<Option<RecordSummary>> = std::thread::scope(|scope| {
-        let (of_all, first_error) = (&of_all, &first_error);
+        let (of_all, first_error, record_one) = (&of_all, &first_error, &record_one);
         let start = |(number, options): (usize, &RecordOptions)| {
             let options = RecordOptions { topics: all.len(), ..options.clone() };
             let heard = move |more: u64, ahead: Option<u64>| {
@@ -39,8 +52,10 @@ pub fn record_all(
                 of_all[number] = ahead;
                 advance(more, of_all.iter().copied().sum());
             };
-            scope.spawn(move || match record(&options, control, &heard) {
+            let stop_others = StopOthers(control);
+            scope.spawn(move || match record_one(&options, control, &heard) {
                 Ok(summary) => {
+                    stop_others.no_more();
                     // A topic that holds nothing has told nothing.
                     let mut of_all = of_all.lock().unwrap_or_else(PoisonError::into_inner);
                     of_all[number].get_or_insert(summary.records);
@@ -49,7 +64,7 @@ pub fn record_all(
                 Err(error) => {
                     tracing::info!(topic = options.topic, "can't be recorded: {error}");
                     first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    control.stop();
+                    drop(stop_others);
                     None
                 }
             })
@@ -63,6 +78,22 @@ pub fn record_all(
     match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(ended.into_iter().flatten().collect()),
+    }
+}
+
+/// Stops the other topics when it is dropped: by an error, by a panic, by a thread that can't be started. Their threads are waited for,
+/// and with no end to come to they would go on for ever.
+struct StopOthers<'c>(&'c Control);
+
+impl StopOthers<'_> {
+    fn no_more(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for StopOthers<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -92,6 +123,8 @@ fn check(all: &[RecordOptions]) -> Result<(), ArchiveError> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -110,6 +143,37 @@ mod tests {
             look_for_partitions: Duration::ZERO,
             topics: 1,
         }
+    }
+
+    /// Records a topic that ends as told, between two that end only when they are stopped; how many of the two were.
+    fn beside_two_without_end(
+        end: fn() -> Result<RecordSummary, ArchiveError>,
+    ) -> (std::thread::Result<Result<Vec<RecordSummary>, ArchiveError>>, usize) {
+        const LIMIT: Duration = Duration::from_secs(30);
+        let all = ["a", "ends", "b"].map(|topic| options(topic, Place::Earliest));
+        let stopped = AtomicUsize::new(0);
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            side_by_side(&all, &Control::new(), &|_, _| {}, |options, control, _| {
+                if options.topic == "ends" {
+                    return end();
+                }
+                stopped.fetch_add(control.wait(LIMIT).into(), Ordering::Relaxed);
+                Ok(RecordSummary::default())
+            })
+        }));
+        (ended, stopped.into_inner())
+    }
+
+    #[test]
+    fn one_that_fails_or_panics_stops_the_others() {
+        let (ended, stopped) = beside_two_without_end(|| {
+            Err(ArchiveError::Option { option: "--topic", detail: "is wrong".into(), hint: "mend it".into() })
+        });
+        assert!(ended.expect("no panic").unwrap_err().to_string().contains("--topic is wrong"));
+        assert_eq!(stopped, 2);
+        let (ended, stopped) = beside_two_without_end(|| panic!("a bug"));
+        assert_eq!(ended.unwrap_err().downcast_ref::<&str>(), Some(&"a bug"));
+        assert_eq!(stopped, 2);
     }
 
     #[test]

@@ -24,7 +24,12 @@ pub(super) struct Parts<'l> {
 
 impl Lines {
     pub(super) fn new(source: &SourceText) -> Self {
-        Lines(source.text.lines().map(str::to_owned).collect())
+        Lines(source.lines().map(str::to_owned).collect())
+    }
+
+    /// A line as it is written; nothing past the end, where the parser may still see a fault.
+    fn text(&self, line: usize) -> &str {
+        self.0.get(line).map_or("", String::as_str)
     }
 
     /// A line without its indentation; `None` for one that is empty, a comment, or past the end.
@@ -41,12 +46,12 @@ impl Lines {
     /// By how many columns a line is indented. A tab, which is an error in itself, counts as many.
     pub(super) fn indent(&self, line: usize) -> usize {
         const TAB: usize = 8;
-        let space = self.0[line].chars().take_while(|c| c.is_whitespace());
+        let space = self.text(line).chars().take_while(|c| c.is_whitespace());
         space.map(|c| if c == '\t' { TAB } else { 1 }).sum()
     }
 
     pub(super) fn parts(&self, line: usize) -> Parts<'_> {
-        let text = self.0[line].as_str();
+        let text = self.text(line);
         let mut rest = text.trim_start();
         let mut is_item = false;
         while let Some(after) =

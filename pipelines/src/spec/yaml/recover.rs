@@ -80,7 +80,8 @@ impl Recovered {
         match fault.kind {
             FaultKind::TooManyNodes => return None,
             FaultKind::SecondDocument => {
-                let first = fault.at.line - 1;
+                let last = self.lines.0.len().checked_sub(1)?;
+                let first = fault.at.line.saturating_sub(1).min(last);
                 return Some(self.without(&(first..self.lines.0.len()), Way::Gap, fault)?.adopt(self));
             }
             FaultKind::Grammar(_) | FaultKind::Tag(_) | FaultKind::TooDeep | FaultKind::OwnAlias => {}
@@ -104,8 +105,8 @@ impl Recovered {
     }
 
     fn without(&self, block: &Range<usize>, way: Way, fault: &Fault) -> Option<Attempt> {
-        let parts = self.lines.parts(block.start);
         let line = self.lines.0.get(block.start)?;
+        let parts = self.lines.parts(block.start);
         let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
         let replacement = match (way, parts.key) {
             (Way::Value, _) if parts.is_item => format!("{indent}- {LEFT_OUT}"),
@@ -304,12 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn lines_may_end_in_a_carriage_return_alone() {
+        for (text, left, at) in [
+            ("a: 1\r---\rb: 2", "{a:1 ?:?}", 2),
+            ("a: 1\rb: 2\nc: 3\n---", "{a:1 b:2 c:3 ?:?}", 4),
+            ("a: 1\r\nb: x: y\rc: 3\r\n", "{a:1 b:? c:3}", 2),
+        ] {
+            let (shown, said) = recovered(text);
+            assert_eq!((shown.as_str(), lines(&said)), (left, vec![at]), "{text:?}\n{said:?}");
+        }
+        let (_, problems) = read(&SourceText::new(Path::new("p.yaml"), "a: 1\r---\rb: 2"));
+        assert_eq!(problems[0].source_line.as_deref(), Some("---"));
+    }
+
+    #[test]
     fn whatever_is_cut_off_or_put_in_a_text_ends_well() {
-        let text = "a: { b: [1, \"x\", 'y'], c: |\n }\nd:\n  - e: >-\n      f: g\n    h: *i\n  - &i j\n# k\n? l\n: m\n...\n";
+        let text = "a: { b: [1, \"x\", 'y'], c: |\n }\nd:\n  - e: >-\n      f: g\n    h: *i\n  - &i j\n# k\n? l\n: m\n...\n---\n";
         let characters: Vec<char> = text.chars().collect();
         for end in 0..characters.len() {
             recovered(&characters[..end].iter().collect::<String>());
-            for c in "{}[]\"':-\t\n*&!%#|".chars() {
+            for c in "{}[]\"':-\t\n\r*&!%#|".chars() {
                 let mut changed = characters.clone();
                 changed[end] = c;
                 recovered(&changed.iter().collect::<String>());

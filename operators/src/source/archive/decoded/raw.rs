@@ -8,7 +8,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
 
 use super::super::columns::{Columns, values};
-use super::super::inspect::ArchiveFile;
+use super::super::inspect::{ArchiveFile, column_bytes};
 use super::super::{damaged, unreadable};
 use crate::source::reader::{Header, Record, SourceError};
 
@@ -38,14 +38,10 @@ impl RawRecords {
             return Ok(());
         }
         let file = &self.files[self.file];
-        let mut wanted = vec![file.offset, file.value];
-        wanted.extend(file.timestamp);
-        wanted.extend(file.key);
-        wanted.extend(file.headers.filter(|_| self.headers));
         let opened = File::open(&file.path).map_err(|error| unreadable(&file.path, error))?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, file.metadata.clone())
             .with_row_groups(vec![self.group])
-            .with_projection(ProjectionMask::roots(file.metadata.parquet_schema(), wanted))
+            .with_projection(ProjectionMask::roots(file.metadata.parquet_schema(), self.roots()))
             .with_row_selection(selection(rows.iter().map(|row| self.first + row)))
             .with_batch_size(rows.len())
             .build()
@@ -79,6 +75,24 @@ impl RawRecords {
 }
 
 impl RawRecords {
+    /// The root columns that make a record.
+    fn roots(&self) -> Vec<usize> {
+        let file = &self.files[self.file];
+        let mut roots = vec![file.offset, file.value];
+        roots.extend(file.timestamp);
+        roots.extend(file.key);
+        roots.extend(file.headers.filter(|_| self.headers));
+        roots
+    }
+
+    /// The share of `rows` rows in the bytes of these columns.
+    pub(in crate::source) fn file_bytes(&self, rows: usize) -> u64 {
+        let file = &self.files[self.file];
+        let bytes = column_bytes(&file.metadata, self.group, &self.roots());
+        let share = u128::from(bytes) * rows as u128 / u128::from(file.rows(self.group).max(1));
+        u64::try_from(share).unwrap_or(bytes)
+    }
+
     pub(in crate::source) fn contradicted(&self, offset: i64) -> SourceError {
         let file = &self.files[self.file];
         let cause = format!("the record at offset {offset} can be decoded, and they say that it can't");

@@ -14,22 +14,36 @@ use super::write::{columns_of, decoded, payloads};
 use super::{DecodedColumns, DecodedFile, SCHEMA, decoded_path, entry, fingerprint, footer};
 use crate::source::reader::SourceError;
 
-/// Decodes a file's payloads again, and compares. `false`: stopped in between; columns that no reader would use are left alone.
+/// What came of a comparison that has found nothing wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    /// Every row was compared.
+    Compared,
+    /// No reader uses these columns: they are of another decoder, or their file is read record by record.
+    Unused,
+    /// It was stopped in between.
+    Stopped,
+}
+
+/// Decodes a file's payloads again, and compares.
 ///
 /// # Errors
 /// What is wrong with the columns, or with the file.
-pub fn verify_decoded(path: &Path, decoded_file: &Path, stopped: &dyn Fn() -> bool) -> Result<bool, String> {
+pub fn verify_decoded(
+    path: &Path,
+    decoded_file: &Path,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Verified, String> {
     let schema = schema_of(decoded_file)?;
     let print = fingerprint(&schema);
     if decoded_path(path, &print) != decoded_file {
-        // Of another decoder.
-        return Ok(true);
+        return Ok(Verified::Unused);
     }
     let told = |error: SourceError| error.to_string();
     let file = ArchiveFile::open(path).map_err(told)?;
     let fields: Vec<usize> = (0..schema.fields.len()).collect();
     let wanted = DecodedColumns { schema: schema.into(), fields };
-    let Some(found) = DecodedFile::find(&file, &wanted, &print)? else { return Ok(true) };
+    let Some(found) = DecodedFile::find(&file, &wanted, &print)? else { return Ok(Verified::Unused) };
     let arrow_schema = columns_of(&wanted.schema);
     let mut decoder = Decoder::new(Format::Json, &wanted.schema, &wanted.fields);
     let mut rows = 0;
@@ -37,12 +51,12 @@ pub fn verify_decoded(path: &Path, decoded_file: &Path, stopped: &dyn Fn() -> bo
         let opened = File::open(&found.path).map_err(|error| error.to_string())?;
         let mut kept = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, found.metadata.clone())
             .with_row_groups(vec![group])
-            .with_batch_size(super::write::BATCH_ROWS)
+            .with_batch_size(file.batch_rows(group))
             .build()
             .map_err(|error| found.damaged(&error).to_string())?;
         for batch in payloads(&file, group).map_err(told)? {
             if stopped() {
-                return Ok(false);
+                return Ok(Verified::Stopped);
             }
             let batch = batch.map_err(|error| damaged(path, &error).to_string())?;
             let values = values(&file, &batch).map_err(told)?;
@@ -62,7 +76,7 @@ pub fn verify_decoded(path: &Path, decoded_file: &Path, stopped: &dyn Fn() -> bo
             rows += values.len();
         }
     }
-    Ok(true)
+    Ok(Verified::Compared)
 }
 
 /// The schema that a file of decoded columns was decoded with.

@@ -19,10 +19,10 @@ use thalweg_schemas::{Decoder, Format, Schema};
 use super::super::columns::values;
 use super::super::inspect::ArchiveFile;
 use super::super::{damaged, unreadable};
-use super::{DecodedColumns, DecodedFile, IS_ROW, OF, SCHEMA, decoded_path, fingerprint, mark, signed};
+use super::{
+    DecodedColumns, DecodedFile, IS_ROW, OF, SCHEMA, UNFINISHED, decoded_path, fingerprint, mark, signed,
+};
 use crate::source::reader::SourceError;
-
-pub(super) const BATCH_ROWS: usize = 8192;
 
 /// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,10 @@ pub enum DecodeSummary {
     },
     /// It had been decoded before.
     There,
-    /// It holds several partitions: such a file is read record by record.
+    /// It holds several partitions, or row groups without rows: such a file is read record by record.
     Mixed,
+    /// It was removed meanwhile.
+    Gone,
     /// It was stopped in between, and nothing was kept.
     Stopped,
 }
@@ -79,7 +81,10 @@ pub fn decode_file(
     schema: &Arc<Schema>,
     stopped: &dyn Fn() -> bool,
 ) -> Result<DecodeSummary, DecodeError> {
-    let file = ArchiveFile::open(path)?;
+    let file = match ArchiveFile::open(path) {
+        Err(_) if !path.exists() => return Ok(DecodeSummary::Gone),
+        opened => opened?,
+    };
     let fields: Vec<usize> = (0..schema.fields.len()).collect();
     let wanted = DecodedColumns { schema: Arc::clone(schema), fields };
     let fingerprint = fingerprint(schema);
@@ -88,7 +93,8 @@ pub fn decode_file(
         Ok(None) => {}
         Err(reason) => tracing::warn!(file = %path.display(), reason, "decoding again"),
     }
-    if file.contents()?.len() > 1 {
+    let groups = 0..file.metadata.metadata().num_row_groups();
+    if file.contents()?.len() > 1 || groups.clone().any(|group| file.rows(group) == 0) {
         return Ok(DecodeSummary::Mixed);
     }
     let target = decoded_path(path, &fingerprint);
@@ -97,7 +103,7 @@ pub fn decode_file(
     let mut output = Output::create(&target, &file, schema)?;
     let mut decoder = Decoder::new(Format::Json, schema, &wanted.fields);
     let (mut rows, mut refused) = (0, 0);
-    for group in 0..file.metadata.metadata().num_row_groups() {
+    for group in groups {
         for batch in payloads(&file, group)? {
             if stopped() {
                 return Ok(DecodeSummary::Stopped);
@@ -114,6 +120,10 @@ pub fn decode_file(
         output.end_group()?;
     }
     let bytes = output.finish(&target)?;
+    if !path.exists() {
+        fs::remove_file(&target).map_err(|source| io_error(&target, source))?;
+        return Ok(DecodeSummary::Gone);
+    }
     Ok(DecodeSummary::Decoded { rows, refused, bytes })
 }
 
@@ -123,7 +133,7 @@ pub(super) fn payloads(file: &ArchiveFile, group: usize) -> Result<ParquetRecord
     ParquetRecordBatchReaderBuilder::new_with_metadata(opened, file.metadata.clone())
         .with_row_groups(vec![group])
         .with_projection(ProjectionMask::roots(file.metadata.parquet_schema(), [file.value]))
-        .with_batch_size(BATCH_ROWS)
+        .with_batch_size(file.batch_rows(group))
         .build()
         .map_err(|error| damaged(&file.path, &error))
 }
@@ -164,8 +174,7 @@ struct Output {
 impl Output {
     fn create(target: &Path, file: &ArchiveFile, schema: &Schema) -> Result<Output, DecodeError> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        // Two that decode the same file at once don't write into one another's.
-        let temporary = target.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        let temporary = target.with_file_name(format!(".{name}{UNFINISHED}"));
         let created = File::create(&temporary).map_err(|source| io_error(&temporary, source))?;
         let columns = columns_of(schema);
         let largest = file.metadata.metadata().row_groups().iter().map(|group| group.num_rows()).max();
