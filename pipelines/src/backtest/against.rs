@@ -24,16 +24,12 @@ pub(super) fn compare_with(
     for sink in &variant.plan.sinks {
         sinks.push(match against.plan.sinks.iter().find(|other| other.name == sink.name) {
             Some(other) => against.sink(sink, other)?,
-            None => {
-                let why = format!("{} has no sink of this name", against.name);
-                SinkComparison::not_comparable(&sink.name, why)
-            }
+            None => SinkComparison::missing(&sink.name, against.name),
         });
     }
     let is_there = |other: &&PlannedSink| variant.plan.sinks.iter().any(|sink| sink.name == other.name);
     for other in against.plan.sinks.iter().filter(|other| !is_there(other)) {
-        let why = format!("{} has no sink of this name", variant.name);
-        sinks.push(SinkComparison::not_comparable(&other.name, why));
+        sinks.push(SinkComparison::missing(&other.name, &variant.name));
     }
     for name in [LATE, REJECTED] {
         sinks.push(against.refused(name)?);
@@ -81,8 +77,8 @@ impl<'a> Against<'a> {
     }
 
     fn sink(&self, own: &PlannedSink, other: &PlannedSink) -> Result<SinkComparison, BacktestError> {
-        let shape = shape::of(self.plan, other).common(&shape::of(&self.variant.plan, own));
-        let shape = shape.without(&self.options.ignore);
+        let of = |plan, sink| shape::of(plan, sink).without(&self.options.ignore);
+        let shape = of(self.plan, other).common(&of(&self.variant.plan, own));
         if let Some(why) = self.hindrance(&shape, other) {
             return Ok(SinkComparison::not_comparable(&own.name, why));
         }

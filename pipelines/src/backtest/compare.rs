@@ -81,6 +81,7 @@ pub(super) fn sink(
         sink: sink.to_owned(),
         keys: shape.keys.clone(),
         left_out: shape.left_out.clone(),
+        has_other_shape: shape.has_other_columns,
         ..SinkComparison::default()
     };
     if both == [false, false] {

@@ -33,9 +33,16 @@ pub struct RunReport {
 }
 
 impl Report {
-    /// Whether any variant gives other rows than the reference.
+    /// Whether any variant gives other rows than the reference, or has other sinks or columns.
     pub fn differs(&self) -> bool {
-        self.comparisons.iter().any(|comparison| comparison.sinks.iter().any(SinkComparison::differs))
+        self.comparisons.iter().any(Comparison::differs)
+    }
+}
+
+impl Comparison {
+    /// Whether the variant gives other rows than the reference, or has other sinks or columns.
+    pub fn differs(&self) -> bool {
+        self.sinks.iter().any(|sink| sink.differs() || sink.has_other_shape)
     }
 }
 
@@ -63,6 +70,8 @@ pub struct SinkComparison {
     pub keys: Vec<String>,
     /// Columns that were not compared, and why.
     pub left_out: Vec<String>,
+    /// Whether one side has no such sink, or a column is of one side only, or of another type there.
+    pub has_other_shape: bool,
     /// Rows of the reference.
     pub reference_rows: u64,
     /// Rows of the variant.
@@ -126,6 +135,11 @@ impl SinkComparison {
     /// One that was not possible.
     pub(super) fn not_comparable(sink: &str, why: impl Into<String>) -> Self {
         SinkComparison { sink: sink.to_owned(), not_comparable: Some(why.into()), ..Self::default() }
+    }
+
+    pub(super) fn missing(sink: &str, side: &str) -> Self {
+        let why = format!("{side} has no sink of this name");
+        SinkComparison { has_other_shape: true, ..Self::not_comparable(sink, why) }
     }
 
     /// Whether any row differs.

@@ -15,6 +15,8 @@ pub(super) struct Shape {
     pub(super) columns: Vec<Field>,
     /// Columns that can't be compared, and why.
     pub(super) left_out: Vec<String>,
+    /// Whether a column is of one side only, or of another type there.
+    pub(super) has_other_columns: bool,
     /// Those of which no two rows have the same values, the window's start first; none: rows are told apart by all that they hold.
     pub(super) keys: Vec<String>,
     /// Whether rows are results of windows.
@@ -24,6 +26,9 @@ pub(super) struct Shape {
     /// The column of records' timestamps.
     pub(super) timestamp: Option<String>,
 }
+
+/// Why a column of structs is left out of a comparison, on both sides.
+const NO_SINGLE_VALUES: &str = "(no single values)";
 
 impl Shape {
     /// Without columns that are not to be compared; keys stay.
@@ -36,7 +41,7 @@ impl Shape {
         Shape { columns, ..self }
     }
 
-    /// What both have.
+    /// What both have, and what was left out of this one before.
     pub(super) fn common(self, other: &Shape) -> Shape {
         let mut left_out = Vec::new();
         let mut columns = Vec::new();
@@ -44,7 +49,7 @@ impl Shape {
             match other.columns.iter().find(|each| each.name() == column.name()) {
                 None => left_out.push(format!("{} (not in the variant)", column.name())),
                 Some(each) if is_nested(column.data_type()) || is_nested(each.data_type()) => {
-                    left_out.push(format!("{} (no single values)", column.name()));
+                    left_out.push(format!("{} {NO_SINGLE_VALUES}", column.name()));
                 }
                 Some(each) if !is_comparable(column.data_type(), each.data_type()) => {
                     left_out.push(format!("{} (of another type)", column.name()));
@@ -55,10 +60,12 @@ impl Shape {
         let new =
             other.columns.iter().filter(|each| self.columns.iter().all(|own| own.name() != each.name()));
         left_out.extend(new.map(|each| format!("{} (not in the reference)", each.name())));
+        let has_other_columns = left_out.iter().any(|told| !told.ends_with(NO_SINGLE_VALUES));
         let has = |key: &String| columns.iter().any(|column| column.name() == key);
         let keys = if self.keys == other.keys && self.keys.iter().all(has) { self.keys } else { Vec::new() };
         let window_end = self.window_end.filter(|end| other.window_end.as_ref() == Some(end) && has(end));
-        Shape { columns, left_out, keys, window_end, ..self }
+        let left_out = self.left_out.into_iter().chain(left_out).collect();
+        Shape { columns, left_out, has_other_columns, keys, window_end, ..self }
     }
 }
 
@@ -88,6 +95,7 @@ pub(super) fn of(plan: &Plan, sink: &PlannedSink) -> Shape {
         keys: if keys.iter().all(has) { keys } else { Vec::new() },
         window_end: window_end.filter(has),
         left_out: Vec::new(),
+        has_other_columns: false,
         timestamp: None,
         columns,
     }
@@ -100,6 +108,7 @@ pub(super) fn of_refused() -> Shape {
     Shape {
         columns: refused::schema().fields().iter().filter(told).map(|field| field.as_ref().clone()).collect(),
         left_out: Vec::new(),
+        has_other_columns: false,
         keys: ["source", "topic", "partition", "offset"].map(str::to_owned).to_vec(),
         is_windowed: false,
         window_end: None,

@@ -93,7 +93,7 @@ pub(super) struct BacktestArgs {
     /// Write the report as one HTML page, to hand round. (As JSON it lies in the backtest's folder, with all rows that differ as Parquet.)
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// End with 1 when any row differs.
+    /// End with 1 when any row differs, or one side has other sinks or columns.
     #[arg(long)]
     fail_on_diff: bool,
     /// How to print the report: text for people, json for scripts.
@@ -163,6 +163,11 @@ pub(super) fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
         None if args.sets.is_empty() => None,
         None => Some(variant("reference", "as it is written", as_written.clone())),
     };
+    if args.fail_on_diff && reference.is_none() {
+        anyhow::bail!(
+            "--fail-on-diff has nothing to compare with; add --against live, --against PIPELINE or --set PATH=VALUE"
+        );
+    }
     let options = BacktestOptions {
         output: args.output.clone().unwrap_or_else(|| PathBuf::from("backtest").join(&as_written.name)),
         archives: args.archives.clone(),
@@ -320,7 +325,7 @@ fn of_files(sources: &[crate::run::SourceSummary]) -> String {
 
 fn heading(comparison: &Comparison) -> String {
     let about = if comparison.about.is_empty() { String::new() } else { format!(" ({})", comparison.about) };
-    let differs = comparison.sinks.iter().any(SinkComparison::differs);
+    let differs = comparison.differs();
     let result = if differs { "they differ" } else { "no difference" };
     format!("{}{about} against {}: {result}", comparison.variant, comparison.reference)
 }

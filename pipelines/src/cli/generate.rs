@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use thalweg_telemetry::{Incident, KafkaOutput, TelemetryConfig, Topic, Volume};
 
-use super::table;
+use super::{table, terminal};
 
 /// Generate the telemetry of an AI platform: the same events for the same options, on every machine.
 #[derive(Debug, Args)]
@@ -122,7 +122,7 @@ pub(super) fn with_bar<T>(what: &str, events: u64, work: impl FnOnce(&(dyn Fn(u6
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     let template = "{prefix} [{bar:32}] {percent} % {human_pos}/{human_len} events, {per_sec}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(terminal::style(template));
     let bar = bar.with_prefix(what.to_owned());
     let done = work(&|events| bar.inc(events));
     bar.finish_and_clear();

@@ -6,13 +6,13 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use thalweg_engine::watermark::{BEGINNING, END, EventTime};
 use thalweg_operators::source::{SourceCounters, SplitGauge, SplitInfo};
 use thalweg_schemas::time::format_rfc3339;
 
 use super::logging::{self, NOTICE};
-use super::table;
+use super::{table, terminal};
 use crate::run::Status;
 use crate::run::holdup::{HoldUps, WORTH_A_WORD};
 
@@ -240,8 +240,7 @@ fn bar(name: &str, ahead: Option<u64>) -> ProgressBar {
             (ProgressBar::no_length(), "{prefix} {spinner} {human_pos} rows, {per_sec}, {elapsed}, {msg}")
         }
     };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style).with_prefix(name.to_owned())
+    bar.with_style(terminal::style(template)).with_prefix(name.to_owned())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use thalweg_engine::control::Control;
 
 use super::logging;
@@ -28,6 +28,15 @@ pub(super) fn bar(template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() || logging::is_json() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(style(template));
     bar
+}
+
+/// The look of a progress bar, with rates in whole numbers.
+pub(super) fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("per_sec", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that can't be drawn is no reason to stop.
+        let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
+    })
 }

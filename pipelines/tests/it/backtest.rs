@@ -419,6 +419,19 @@ fn what_can_not_be_run_is_told_and_nothing_of_others_is_touched() {
     refused(&["--from", "2026-03-02T12:00:00Z", "--to", "2026-03-02T11:00:00Z"], 1, "ends before it begins");
     refused(&["--from", "yesterday"], 2, "RFC 3339");
     refused(&["--against", "live"], 1, "nothing live to compare with");
+    refused(&["--fail-on-diff"], 1, "--fail-on-diff has nothing to compare with; add --against live");
+    // What one side does not have is a difference, whatever the rows of the rest.
+    for (own, other) in
+        [("  plain: { from: plain", "  simple: { from: plain"), ("events: count(*)", "n: count(*)")]
+    {
+        fs::write(folder.path().join("other.yaml"), COUNTS.replace(own, other)).expect("a pipeline");
+        let against = ["--against", "other.yaml", "--fail-on-diff"];
+        refused(&against, 1, "they differ");
+        let without = thalweg(folder.path(), &["backtest", "counts.yaml", "--against", "other.yaml"]);
+        assert!(without.status.success(), "{}", said(&without));
+    }
+    let ignored = ["--against", "other.yaml", "--fail-on-diff", "--ignore", "n", "--ignore", "events"];
+    refused(&ignored, 0, "no difference");
     fs::create_dir(folder.path().join("mine")).expect("a folder");
     fs::write(folder.path().join("mine/notes.txt"), "mine").expect("a file");
     refused(&["--output", "mine"], 1, "holds files that are no backtest's");

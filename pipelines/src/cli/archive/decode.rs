@@ -65,7 +65,7 @@ fn closing(summary: &DecodeSummary) -> String {
     };
     more(summary.there as u64, "had been decoded before");
     more(summary.mixed as u64, "hold several partitions and are read record by record");
-    more(summary.refused, "records can't be decoded, and will be rejected");
+    more(summary.refused, "records are no rows of the schema: jobs read and reject them as before");
     more(summary.removed as u64, "of files that are gone removed");
     if summary.stopped {
         said.push_str("; stopped before the end");

@@ -58,7 +58,7 @@ pub(super) fn html(report: &Report) -> String {
 
 fn compared(page: &mut String, comparison: &Comparison) {
     let about = if comparison.about.is_empty() { String::new() } else { format!(" ({})", comparison.about) };
-    let differs = comparison.sinks.iter().any(SinkComparison::differs);
+    let differs = comparison.differs();
     let (class, words) = if differs { ("some", "they differ") } else { ("none", "no difference") };
     let _ = write!(
         page,

@@ -39,7 +39,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         unit: Unit::Bytes,
         labels: SOURCE,
-        help: "Keys, payloads and headers read.",
+        help: "Keys, payloads and headers read; of decoded columns, their bytes in memory.",
         read: |from, samples| sources(from, samples, |source| Some(source.bytes().into())),
     },
     Family {
