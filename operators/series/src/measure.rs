@@ -1,0 +1,1 @@
+//! Measures that detectors, forecasts and convergence are judged by.

@@ -1,0 +1,1 @@
+//! Series of known kinds with planted incidents, for tests and benchmarks.
