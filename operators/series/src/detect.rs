@@ -5,6 +5,9 @@
 //!          (methods/…)                       (conformal, on the key's own past)                           (robust updates, quarantine)
 //! ```
 
+#[allow(dead_code, reason = "the methods that implement it follow")]
+mod methods;
+
 use crate::Observation;
 use crate::bytes::StateError;
 
