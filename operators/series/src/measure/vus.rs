@@ -8,6 +8,8 @@
 //! Time-Series Anomaly Detection", PVLDB 15(11), 2022; in the variant that the TSB-AD benchmark reports (Liu and Paparrizos, NeurIPS 2024),
 //! `generate_curve(…, version='opt', thre=250)`, to its last quirk, so that figures can stand beside its table.
 
+use super::labelled::{incidents, known};
+
 /// Thresholds of the surface, at equal distances of rank.
 const THRESHOLDS: usize = 250;
 /// The longest lag at which a period is looked for.
@@ -139,7 +141,7 @@ struct Ranks {
 
 impl Ranks {
     fn new(scores: &[f64]) -> Ranks {
-        let scores: Vec<f64> = scores.iter().map(|&score| if score.is_nan() { 0.0 } else { score }).collect();
+        let scores: Vec<f64> = scores.iter().copied().map(known).collect();
         let mut sorted = scores.clone();
         sorted.sort_unstable_by(|left, right| right.total_cmp(left));
         // As numpy's linspace(0, n − 1, 250).astype(int) rounds.
@@ -157,18 +159,6 @@ impl Ranks {
         accumulate(&mut predicted);
         Ranks { first, predicted }
     }
-}
-
-/// First and last row of each run of anomalous rows.
-fn incidents(labels: &[bool]) -> Vec<(usize, usize)> {
-    let mut incidents: Vec<(usize, usize)> = Vec::new();
-    for (row, _) in labels.iter().enumerate().filter(|(_, label)| **label) {
-        match incidents.last_mut() {
-            Some((_, end)) if *end + 1 == row => *end = row,
-            _ => incidents.push((row, row)),
-        }
-    }
-    incidents
 }
 
 /// Normal rows at most `reach` rows from an incident, ascending.
