@@ -4,6 +4,15 @@
 //! probabilities of that. It need not be robust beyond what its mathematics gives it, since rows that stand out come back
 //! with a small weight, or not at all.
 
+mod features;
+pub(crate) mod forest;
+pub(crate) mod kmeans;
+pub(crate) mod one_class;
+pub(crate) mod pca;
+#[cfg(test)]
+mod trials;
+mod windows;
+
 use crate::bytes::{Reader, StateError, Writer};
 
 /// What all keys of a detector share.

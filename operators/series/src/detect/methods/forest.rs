@@ -1,0 +1,269 @@
+//! Where few rows fall is strange: an isolation forest for streams.
+//!
+//! An isolation forest (Liu, Ting & Zhou 2008, "Isolation forest") tells strange points by how few random cuts part them from the rest.
+//! Half-space trees (Tan, Ting & Liu 2011, "Fast anomaly detection for streaming data") draw the cuts before any point is seen, each through
+//! the middle of what is left of a random dimension, and count the points on either side:
+//!
+//! ```text
+//!   features, squeezed into (−1, 1) ─▶ each tree: the leaf they fall in, and upwards the first node with points enough
+//!                                     ─▶ its mass × 2^depth, over all trees ─▶ how many times rarer than evenly spread
+//! ```
+//!
+//! The cuts are the same for all keys, so that a key's state is the counts of leaves. The paper takes the latest full window's counts for
+//! reference and forgets the one before it; here each window is blended in, with a half, for the reference to move in smaller steps.
+
+use super::features::{EACH, FEATURES_MAX, Features, Standards, squeezed};
+use super::windows::{Shape, Usual, damaged};
+use super::{Raw, Row, Scorer, Settings};
+use crate::bytes::{Reader, StateError, Writer};
+use crate::synthetic::Random;
+
+/// Trees.
+const TREES: usize = 16;
+
+/// Cuts from the root to a leaf.
+const DEPTH: usize = 6;
+
+/// Leaves of a tree.
+const LEAVES: usize = 1 << DEPTH;
+
+/// Points by which a row of full weight is counted: weights are kept in so many parts.
+const POINTS: f64 = 16.0;
+
+/// Rows, by their points, of a window of counts.
+const WINDOW: u32 = 256 * POINTS as u32;
+
+/// A node of fewer points than this is not parted further (the size limit of Tan, Ting & Liu, a tenth of a window).
+const POINTS_MIN: u32 = WINDOW / 10;
+
+const SEED: u64 = 0x7468_616c_7765_6701;
+
+/// A cut: features below it go left.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    feature: u16,
+    at: f64,
+}
+
+/// What all keys share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    shape: Shape,
+    /// The cuts of each tree in the order of levels: those of node n are 2n + 1 and 2n + 2.
+    cuts: Vec<Cut>,
+}
+
+/// The counts of a key: about 4.7 KiB for one input, at most 9.5 KiB.
+#[derive(Debug, Clone)]
+pub(crate) struct Forest {
+    standards: Standards,
+    /// Points of this window so far.
+    points: u32,
+    /// Whether there is a reference.
+    has_reference: bool,
+    /// Points of each leaf in the windows before, a tree after the other.
+    reference: Vec<u16>,
+    /// Those of this window.
+    latest: Vec<u16>,
+    usual: Usual,
+}
+
+impl Shared {
+    fn new(shape: Shape) -> Self {
+        let mut random = Random::new(SEED);
+        let features = EACH * shape.inputs;
+        let mut cuts = Vec::with_capacity(TREES * (LEAVES - 1));
+        for _ in 0..TREES {
+            // The range of each feature that the tree's root sees: about a random middle, wide enough for all.
+            let mut ranges = vec![[(0.0, 0.0); FEATURES_MAX]; LEAVES - 1];
+            for range in &mut ranges[0][..features] {
+                let middle = 2.0 * random.uniform() - 1.0;
+                let reach = 1.0 + middle.abs();
+                *range = (middle - reach, middle + reach);
+            }
+            for node in 0..LEAVES - 1 {
+                let feature = random.below(features);
+                let (low, high) = ranges[node][feature];
+                let at = (low + high) / 2.0;
+                for (child, range) in [(2 * node + 1, (low, at)), (2 * node + 2, (at, high))] {
+                    if child < LEAVES - 1 {
+                        ranges[child] = ranges[node];
+                        ranges[child][feature] = range;
+                    }
+                }
+                cuts.push(Cut { feature: feature as u16, at });
+            }
+        }
+        Shared { shape, cuts }
+    }
+
+    fn tree(&self, tree: usize) -> &[Cut] {
+        &self.cuts[tree * (LEAVES - 1)..(tree + 1) * (LEAVES - 1)]
+    }
+
+    /// The leaf of a tree that features fall in.
+    fn leaf(&self, tree: usize, features: &Features) -> usize {
+        let cuts = self.tree(tree);
+        let mut node = 0;
+        while node < LEAVES - 1 {
+            let cut = cuts[node];
+            node = 2 * node + 1 + usize::from(squeezed(features[usize::from(cut.feature)]) >= cut.at);
+        }
+        node - (LEAVES - 1)
+    }
+}
+
+impl Forest {
+    /// How rare the place of features is: the logarithm to base 2 of the density over that of the densest place there could be, negative, so
+    /// 0 ..= 2 × depth; and what each input's cuts add to it.
+    fn rarity(&self, shared: &Shared, features: &Features, parts: &mut [f64]) -> f64 {
+        let mut density = 0.0;
+        for tree in 0..TREES {
+            let leaves = &self.reference[tree * LEAVES..(tree + 1) * LEAVES];
+            let leaf = shared.leaf(tree, features);
+            let all: u32 = leaves.iter().map(|points| u32::from(*points)).sum();
+            let (mut points, mut depth, mut node) = (all, 0, 0);
+            let cuts = shared.tree(tree);
+            while depth < DEPTH && points >= POINTS_MIN {
+                let cut = cuts[node];
+                depth += 1;
+                let width = LEAVES >> depth;
+                let from = leaf / width * width;
+                let below: u32 = leaves[from..from + width].iter().map(|points| u32::from(*points)).sum();
+                node = 2 * node + 1 + (leaf / width) % 2;
+                // How many times fewer points lie on this side of the cut than if they all did.
+                let fewer = f64::from(points) / f64::from(below.max(1));
+                if let Some(part) = parts.get_mut(usize::from(cut.feature) / EACH) {
+                    *part += libm::log2(fewer);
+                }
+                points = below;
+            }
+            density += f64::from(points) * (1u32 << depth) as f64 / f64::from(all.max(1));
+        }
+        let most = (1u32 << DEPTH) as f64;
+        let least = 1.0 / most;
+        libm::log2(most / (density / TREES as f64).clamp(least, most))
+    }
+}
+
+impl Scorer for Forest {
+    type Shared = Shared;
+
+    fn shared(settings: &Settings) -> Shared {
+        Shared::new(Shape::new(settings))
+    }
+
+    fn begin(shared: &Shared) -> Self {
+        Forest {
+            standards: Standards::new(shared.shape),
+            points: 0,
+            has_reference: false,
+            reference: vec![0; TREES * LEAVES],
+            latest: vec![0; TREES * LEAVES],
+            usual: Usual::UNKNOWN,
+        }
+    }
+
+    fn score(&mut self, shared: &Shared, row: Row<'_>, raw: &mut Raw) {
+        self.standards.expect(raw);
+        if !self.has_reference {
+            return;
+        }
+        let rarity = self.rarity(shared, &self.standards.of(row), &mut raw.parts);
+        raw.strangeness = self.usual.multiple(rarity);
+    }
+
+    fn learn(&mut self, shared: &Shared, row: Row<'_>, weight: f64) {
+        let points = (weight * POINTS).round() as u16;
+        if points > 0 && self.standards.is_full() {
+            let features = self.standards.of(row);
+            if self.has_reference {
+                self.usual.learn(self.rarity(shared, &features, &mut []), weight);
+            }
+            for tree in 0..TREES {
+                self.latest[tree * LEAVES + shared.leaf(tree, &features)] += points;
+            }
+            self.points += u32::from(points);
+            if self.points >= WINDOW {
+                for (reference, latest) in self.reference.iter_mut().zip(&mut self.latest) {
+                    *reference = if self.has_reference { reference.midpoint(*latest) } else { *latest };
+                    *latest = 0;
+                }
+                self.has_reference = true;
+                self.points = 0;
+            }
+        }
+        self.standards.push(row, weight);
+    }
+
+    fn encode(&self, writer: &mut Writer<'_>) {
+        self.standards.encode(writer);
+        writer.u32(self.points);
+        writer.u8(u8::from(self.has_reference));
+        self.reference.iter().chain(&self.latest).for_each(|points| writer.u16(*points));
+        self.usual.encode(writer);
+    }
+
+    fn decode(shared: &Shared, reader: &mut Reader<'_>) -> Result<Self, StateError> {
+        let standards = Standards::decode(shared.shape, reader)?;
+        let points = reader.u32()?;
+        if points >= WINDOW {
+            return Err(damaged("points of a window", points));
+        }
+        let has_reference = match reader.u8()? {
+            0 => false,
+            1 => true,
+            other => return Err(damaged("a flag", other)),
+        };
+        let mut counts = || -> Result<Vec<u16>, StateError> {
+            let counts = (0..TREES * LEAVES).map(|_| reader.u16()).collect::<Result<Vec<_>, _>>()?;
+            let most = (WINDOW + POINTS as u32) as u16;
+            match counts.iter().find(|points| **points > most) {
+                Some(points) => Err(damaged("points of a leaf", points)),
+                None => Ok(counts),
+            }
+        };
+        let (reference, latest) = (counts()?, counts()?);
+        Ok(Forest { standards, points, has_reference, reference, latest, usual: Usual::decode(reader)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trials::{Trial, hold, ordinary};
+    use super::*;
+
+    #[test]
+    fn it_is_held_to_what_all_methods_are() {
+        hold::<Forest>([5_500, 10_500]);
+    }
+
+    #[test]
+    fn spikes_shifts_and_lost_seasons_are_stranger_than_all_that_was_ordinary() {
+        let rows = ordinary(1, 1400);
+        let after = |change: fn(usize, f64) -> f64| {
+            let mut trial = Trial::<Forest>::new(1);
+            let before = trial.rows(&rows[..1300]).split_off(400).into_iter().fold(0.0, f64::max);
+            let changed = rows[1300..].iter().enumerate().map(|(number, row)| vec![change(number, row[0])]);
+            let after = trial.rows(&changed.collect::<Vec<_>>()).into_iter().fold(0.0, f64::max);
+            after / before
+        };
+        let ordinary = after(|_, value| value);
+        assert!(ordinary < 1.2, "{ordinary}");
+        let spike = after(|number, value| if number == 50 { value + 40.0 } else { value });
+        let shift = after(|number, value| if number >= 50 { value + 30.0 } else { value });
+        let lost = after(|_, _| 100.0);
+        assert!(spike > 1.3 && shift > 1.3 && lost > 1.05, "{spike} {shift} {lost}");
+    }
+
+    #[test]
+    fn an_input_that_leaves_the_others_has_the_largest_part() {
+        let rows = ordinary(3, 1300);
+        let mut trial = Trial::<Forest>::new(3);
+        trial.rows(&rows[..1290]);
+        let mut strange = rows[1290].clone();
+        strange[1] += 60.0;
+        let parts = &trial.row(&strange, 0, 0.0).parts;
+        assert!(parts[1] > parts[0].max(parts[2]), "{parts:?}");
+    }
+}

@@ -1,0 +1,262 @@
+//! Windows near one of a few centres are ordinary: k-means, learnt window by window.
+//!
+//! ```text
+//!   window ─▶ shape (z-normalised) and amplitude (mean, deviation) of each input ─▶ distance to the nearest of k centres
+//! ```
+//!
+//! Centres move by MacQueen's rule (1967, "Some methods for classification and analysis of multivariate observations"), a step of
+//! 1/n for the n-th window of a centre, with n bounded as in Sculley (2010, "Web-scale k-means clustering") to follow what changes. The
+//! first windows, a few rows apart, are the first centres; later the two centres that cost least to merge, by Ward's criterion (1963,
+//! "Hierarchical grouping to optimize an objective function"), make room for a window that costs more where it is. Windows of telemetry
+//! overlap, and clusters of overlapping windows tend to sines (Keogh & Lin 2005): that is no harm here, where only the distance counts, and
+//! the share of a period that a centre covers.
+
+use super::windows::{Shape, Usual, VALUES_MAX, Windows, damaged, floats};
+use super::{Raw, Row, Scorer, Settings};
+use crate::bytes::{Reader, StateError, Writer};
+
+/// Amplitudes of an input beside its shape: mean and deviation.
+const AMPLITUDES: usize = 2;
+
+/// Coordinates of a window at most, of 32 inputs.
+const COORDINATES_MAX: usize = VALUES_MAX + AMPLITUDES * 32;
+
+/// Coordinates of all centres together, about: 4 KiB.
+const BUDGET: usize = 1024;
+
+/// Deviations below about so many of the input's own are noise, whose shape says little.
+const FLAT: f64 = 0.25;
+
+/// What a deviation of amplitude counts beside shapes, whose distances are at most 2.
+const AMPLITUDE: f64 = 0.5;
+
+/// Rows between the windows that become the first centres.
+const SEED_ROWS: u8 = 4;
+
+/// Windows that a centre remembers.
+const MEMORY: f32 = 256.0;
+
+/// What is left of a centre's windows after each row, so that one that no window is near makes room some day.
+const FADING: f32 = 1.0 - 1.0 / 4096.0;
+
+/// What all keys share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    shape: Shape,
+    coordinates: usize,
+    centres: usize,
+}
+
+/// Online k-means over the windows of a key: about 2.5 KiB for one input, at most 6 KiB.
+#[derive(Debug, Clone)]
+pub(crate) struct Kmeans {
+    windows: Windows,
+    /// Rows until a window becomes a centre, while there are too few.
+    until_seed: u8,
+    /// Windows of each centre.
+    counts: Vec<f32>,
+    /// The coordinates of each centre, one centre after the other.
+    centres: Vec<f32>,
+    usual: Usual,
+}
+
+type Coordinates = [f64; COORDINATES_MAX];
+
+impl Kmeans {
+    /// Where the window that ends with a row lies: for each input the shape, of norm at most 1, then its mean and deviation.
+    fn coordinates(&self, shared: &Shared, row: Row<'_>) -> Coordinates {
+        let mut window = [0.0; VALUES_MAX];
+        self.windows.standard_with(row, &mut window);
+        let mut coordinates = [0.0; COORDINATES_MAX];
+        let rows = shared.shape.rows;
+        let norm = 1.0 / (rows as f64).sqrt();
+        let places = coordinates.chunks_exact_mut(rows + AMPLITUDES);
+        for (values, places) in window.chunks_exact(rows).zip(places).take(shared.shape.inputs) {
+            let mean = values.iter().sum::<f64>() / rows as f64;
+            let variance =
+                values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / rows as f64;
+            let scale = norm / (variance + FLAT * FLAT).sqrt();
+            for (place, value) in places.iter_mut().zip(values) {
+                *place = (value - mean) * scale;
+            }
+            places[rows] = AMPLITUDE * mean;
+            places[rows + 1] = AMPLITUDE * variance.sqrt();
+        }
+        coordinates
+    }
+
+    /// The nearest centre and the square of the distance to it.
+    fn nearest(&self, shared: &Shared, coordinates: &Coordinates) -> Option<(usize, f64)> {
+        let distances =
+            self.centres.chunks_exact(shared.coordinates).map(|centre| square(centre, coordinates));
+        distances.enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b))
+    }
+
+    /// The two centres that cost least to merge, and what: the growth of the sum of squares.
+    fn cheapest_merge(&self, shared: &Shared) -> Option<(usize, usize, f64)> {
+        let mut cheapest: Option<(usize, usize, f64)> = None;
+        for (a, one) in self.centres.chunks_exact(shared.coordinates).enumerate() {
+            for (b, other) in self.centres.chunks_exact(shared.coordinates).enumerate().skip(a + 1) {
+                let square: f64 =
+                    one.iter().zip(other).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum();
+                let (m, n) = (f64::from(self.counts[a]), f64::from(self.counts[b]));
+                let cost = if m + n > 0.0 { m * n / (m + n) * square } else { 0.0 };
+                if cheapest.is_none_or(|(_, _, least)| cost < least) {
+                    cheapest = Some((a, b, cost));
+                }
+            }
+        }
+        cheapest
+    }
+
+    /// Makes a centre of a window, in the place of one that is merged with its neighbour. Whether that was worth it.
+    fn replace(&mut self, shared: &Shared, coordinates: &Coordinates, cost: f64, weight: f64) -> bool {
+        let Some((kept, freed, least)) = self.cheapest_merge(shared) else { return false };
+        if least >= cost {
+            return false;
+        }
+        let width = shared.coordinates;
+        let (m, n) = (self.counts[kept], self.counts[freed]);
+        let share = if m + n > 0.0 { n / (m + n) } else { 0.5 };
+        for (place, coordinate) in coordinates[..width].iter().enumerate() {
+            let (one, other) = (self.centres[kept * width + place], self.centres[freed * width + place]);
+            self.centres[kept * width + place] = one + share * (other - one);
+            self.centres[freed * width + place] = *coordinate as f32;
+        }
+        self.counts[kept] = (m + n).min(MEMORY);
+        self.counts[freed] = weight as f32;
+        true
+    }
+}
+
+/// The square of the distance between a centre and coordinates.
+fn square(centre: &[f32], coordinates: &Coordinates) -> f64 {
+    centre.iter().zip(coordinates).map(|(x, y)| (y - f64::from(*x)) * (y - f64::from(*x))).sum()
+}
+
+impl Scorer for Kmeans {
+    type Shared = Shared;
+
+    fn shared(settings: &Settings) -> Shared {
+        let shape = Shape::new(settings);
+        let coordinates = shape.inputs * (shape.rows + AMPLITUDES);
+        Shared { shape, coordinates, centres: (BUDGET / coordinates).clamp(4, 16) }
+    }
+
+    fn begin(shared: &Shared) -> Self {
+        Kmeans {
+            windows: Windows::new(shared.shape),
+            until_seed: 0,
+            counts: Vec::new(),
+            centres: Vec::new(),
+            usual: Usual::UNKNOWN,
+        }
+    }
+
+    fn score(&mut self, shared: &Shared, row: Row<'_>, raw: &mut Raw) {
+        for input in 0..shared.shape.inputs {
+            raw.expected[input] = self.windows.level(input).mean();
+            raw.scale[input] = self.windows.level(input).deviation();
+        }
+        if self.counts.len() < shared.centres {
+            return;
+        }
+        let coordinates = self.coordinates(shared, row);
+        let Some((nearest, square)) = self.nearest(shared, &coordinates) else { return };
+        raw.strangeness = self.usual.multiple(square.sqrt());
+        let each = shared.shape.rows + AMPLITUDES;
+        let centre = &self.centres[nearest * shared.coordinates..];
+        for (input, part) in raw.parts.iter_mut().enumerate() {
+            let places = input * each..(input + 1) * each;
+            let differences = centre[places.clone()].iter().zip(&coordinates[places]);
+            *part = differences.map(|(x, y)| (y - f64::from(*x)) * (y - f64::from(*x))).sum();
+        }
+    }
+
+    fn learn(&mut self, shared: &Shared, row: Row<'_>, weight: f64) {
+        let coordinates = self.windows.is_full_with_next().then(|| self.coordinates(shared, row));
+        self.windows.push(row, weight);
+        let Some(coordinates) = coordinates.filter(|_| weight > 0.0) else { return };
+        if self.counts.len() < shared.centres {
+            if self.until_seed == 0 {
+                self.centres.extend(coordinates[..shared.coordinates].iter().map(|place| *place as f32));
+                self.counts.push(weight as f32);
+            }
+            self.until_seed = if self.until_seed == 0 { SEED_ROWS - 1 } else { self.until_seed - 1 };
+            return;
+        }
+        let Some((nearest, square)) = self.nearest(shared, &coordinates) else { return };
+        let usual = self.usual.multiple(square.sqrt());
+        self.usual.learn(square.sqrt(), weight);
+        self.counts.iter_mut().for_each(|count| *count *= FADING);
+        if usual > 2.0 && self.replace(shared, &coordinates, weight * square, weight) {
+            return;
+        }
+        let count = (self.counts[nearest] + weight as f32).min(MEMORY);
+        self.counts[nearest] = count;
+        let rate = (weight / f64::from(count)).min(1.0);
+        let from = nearest * shared.coordinates;
+        for (place, value) in self.centres[from..from + shared.coordinates].iter_mut().zip(&coordinates) {
+            *place = (f64::from(*place) + rate * (value - f64::from(*place))) as f32;
+        }
+    }
+
+    fn encode(&self, writer: &mut Writer<'_>) {
+        self.windows.encode(writer);
+        writer.u8(self.until_seed);
+        writer.f32s(&self.counts);
+        self.centres.iter().for_each(|place| writer.f32(*place));
+        self.usual.encode(writer);
+    }
+
+    fn decode(shared: &Shared, reader: &mut Reader<'_>) -> Result<Self, StateError> {
+        let windows = Windows::decode(shared.shape, reader)?;
+        let until_seed = reader.u8()?;
+        let counts = reader.f32s(shared.centres)?;
+        if let Some(count) = counts.iter().find(|count| !(0.0..=MEMORY).contains(*count)) {
+            return Err(damaged("windows of a centre", count));
+        }
+        let centres = floats(counts.len() * shared.coordinates, reader)?;
+        Ok(Kmeans { windows, until_seed, counts, centres, usual: Usual::decode(reader)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trials::{Trial, hold, ordinary};
+    use super::*;
+
+    #[test]
+    fn it_is_held_to_what_all_methods_are() {
+        hold::<Kmeans>([3_000, 6_500]);
+    }
+
+    #[test]
+    fn spikes_shifts_and_lost_seasons_are_stranger_than_all_that_was_ordinary() {
+        let rows = ordinary(1, 1400);
+        let after = |change: fn(usize, f64) -> f64| {
+            let mut trial = Trial::<Kmeans>::new(1);
+            let before = trial.rows(&rows[..1300]).split_off(400).into_iter().fold(0.0, f64::max);
+            let changed = rows[1300..].iter().enumerate().map(|(number, row)| vec![change(number, row[0])]);
+            let after = trial.rows(&changed.collect::<Vec<_>>()).into_iter().fold(0.0, f64::max);
+            after / before
+        };
+        let ordinary = after(|_, value| value);
+        assert!(ordinary < 1.2, "{ordinary}");
+        let spike = after(|number, value| if number == 50 { value + 40.0 } else { value });
+        let shift = after(|number, value| if number >= 50 { value + 30.0 } else { value });
+        let lost = after(|_, _| 100.0);
+        assert!(spike > 1.3 && shift > 1.3 && lost > 1.3, "{spike} {shift} {lost}");
+    }
+
+    #[test]
+    fn an_input_that_leaves_the_others_has_the_largest_part() {
+        let rows = ordinary(3, 1300);
+        let mut trial = Trial::<Kmeans>::new(3);
+        trial.rows(&rows[..1290]);
+        let mut strange = rows[1290].clone();
+        strange[1] += 60.0;
+        let parts = &trial.row(&strange, 0, 0.0).parts;
+        assert!(parts[1] > parts[0].max(parts[2]), "{parts:?}");
+    }
+}

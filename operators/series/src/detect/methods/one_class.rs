@@ -1,0 +1,207 @@
+//! Rows unlike the rows before them, by a kernel: a one-class machine in random features.
+//!
+//! A one-class machine (Schölkopf, Platt, Shawe-Taylor, Smola & Williamson 2001, "Estimating the support of a high-dimensional
+//! distribution") holds the mean, in the feature space of a kernel, of what is ordinary; with ν = 1 it is Parzen's estimate of density, and every row
+//! counts. Random features (Rahimi & Recht 2007, "Random features for large-scale kernel machines") make that space one of a few
+//! hundred coordinates, so that the mean is a vector, learnt row by row and forgotten exponentially:
+//!
+//! ```text
+//!   features x ─▶ zⱼ = √(2/D) cos(ωⱼ·x + bⱼ) ─▶ distance of z from the mean of those before
+//! ```
+//!
+//! The kernel is a mean of Gaussians of several widths: narrow ones tell neighbours apart, wide ones tell far from farther.
+
+use std::f64::consts::TAU;
+
+use super::features::{EACH, Features, Standards};
+use super::windows::{Shape, Usual, damaged, floats};
+use super::{Raw, Row, Scorer, Settings};
+use crate::bytes::{Reader, StateError, Writer};
+use crate::synthetic::Random;
+
+/// Random features.
+const COSINES: usize = 256;
+
+/// Widths of the Gaussians, in standard deviations times the root of the number of features.
+const WIDTHS: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
+
+/// Rows that are remembered.
+const MEMORY: f64 = 2000.0;
+
+/// Rows before the first score.
+const WARMING: f64 = 64.0;
+
+const SEED: u64 = 0x7468_616c_7765_6702;
+
+/// What all keys share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    shape: Shape,
+    /// The frequencies ω of all cosines in the first feature, then in the next: turns for a standard deviation.
+    frequencies: Vec<f64>,
+    /// The phase b of each cosine, turns.
+    phases: [f64; COSINES],
+}
+
+/// The mean of a key's rows: about 1.6 KiB for one input, at most 6.5 KiB.
+#[derive(Debug, Clone)]
+pub(crate) struct OneClass {
+    standards: Standards,
+    /// Rows learnt, by their weights.
+    seen: f64,
+    mean: Vec<f32>,
+    usual: Usual,
+}
+
+impl Shared {
+    /// The random features of a row, without their common factor √(2/D).
+    fn cosines(&self, features: &Features) -> [f64; COSINES] {
+        let mut turns = self.phases;
+        for (feature, frequencies) in features.iter().zip(self.frequencies.chunks_exact(COSINES)) {
+            for (turns, frequency) in turns.iter_mut().zip(frequencies) {
+                *turns += frequency * feature;
+            }
+        }
+        turns.map(cosine)
+    }
+}
+
+/// The cosine of an angle in turns, to 6 × 10⁻⁸: Taylor's polynomial of the sine about the nearest zero. Unlike a library's it
+/// compiles to plain arithmetic for several angles at once.
+fn cosine(turns: f64) -> f64 {
+    // Adding and taking away 1.5 × 2⁵² rounds to a whole number.
+    const ROUNDING: f64 = 6_755_399_441_055_744.0;
+    let rest = turns - ((turns + ROUNDING) - ROUNDING);
+    let angle = TAU * (0.25 - rest.abs());
+    let square = angle * angle;
+    let series = -1.0 / 5040.0 + square * (1.0 / 362_880.0 - square / 39_916_800.0);
+    angle * (1.0 + square * (-1.0 / 6.0 + square * (1.0 / 120.0 + square * series)))
+}
+
+impl OneClass {
+    /// The distance of coordinates from the mean.
+    fn distance(&self, cosines: &[f64; COSINES]) -> f64 {
+        let mut lanes = [0.0; 4];
+        for (cosines, means) in cosines.chunks_exact(lanes.len()).zip(self.mean.chunks_exact(lanes.len())) {
+            for ((lane, cosine), mean) in lanes.iter_mut().zip(cosines).zip(means) {
+                let difference = cosine - f64::from(*mean);
+                *lane += difference * difference;
+            }
+        }
+        (lanes.iter().sum::<f64>() / COSINES as f64 * 2.0).sqrt()
+    }
+}
+
+impl Scorer for OneClass {
+    type Shared = Shared;
+
+    fn shared(settings: &Settings) -> Shared {
+        let shape = Shape::new(settings);
+        let count = EACH * shape.inputs;
+        let mut random = Random::new(SEED);
+        let mut frequencies = vec![0.0; COSINES * count];
+        let mut phases = [0.0; COSINES];
+        for (cosine, phase) in phases.iter_mut().enumerate() {
+            let width = WIDTHS[cosine % WIDTHS.len()] * (count as f64).sqrt();
+            for place in frequencies.iter_mut().skip(cosine).step_by(COSINES) {
+                *place = random.normal() / (TAU * width);
+            }
+            *phase = random.uniform();
+        }
+        Shared { shape, frequencies, phases }
+    }
+
+    fn begin(shared: &Shared) -> Self {
+        OneClass {
+            standards: Standards::new(shared.shape),
+            seen: 0.0,
+            mean: vec![0.0; COSINES],
+            usual: Usual::UNKNOWN,
+        }
+    }
+
+    fn score(&mut self, shared: &Shared, row: Row<'_>, raw: &mut Raw) {
+        self.standards.expect(raw);
+        if self.seen < WARMING {
+            return;
+        }
+        let features = self.standards.of(row);
+        raw.strangeness = self.usual.multiple(self.distance(&shared.cosines(&features)));
+        // The features' own distances: the machine's are of no single input.
+        for (part, features) in raw.parts.iter_mut().zip(features.chunks_exact(EACH)) {
+            *part = features.iter().map(|feature| feature * feature).sum();
+        }
+    }
+
+    fn learn(&mut self, shared: &Shared, row: Row<'_>, weight: f64) {
+        if weight > 0.0 && self.standards.is_full() {
+            let cosines = shared.cosines(&self.standards.of(row));
+            if self.seen >= WARMING / 2.0 {
+                self.usual.learn(self.distance(&cosines), weight);
+            }
+            self.seen = (self.seen + weight).min(MEMORY);
+            let rate = (weight / self.seen).min(1.0);
+            for (mean, cosine) in self.mean.iter_mut().zip(cosines) {
+                *mean = (f64::from(*mean) + rate * (cosine - f64::from(*mean))) as f32;
+            }
+        }
+        self.standards.push(row, weight);
+    }
+
+    fn encode(&self, writer: &mut Writer<'_>) {
+        self.standards.encode(writer);
+        writer.f64(self.seen);
+        self.mean.iter().for_each(|value| writer.f32(*value));
+        self.usual.encode(writer);
+    }
+
+    fn decode(shared: &Shared, reader: &mut Reader<'_>) -> Result<Self, StateError> {
+        let standards = Standards::decode(shared.shape, reader)?;
+        let seen = reader.f64()?;
+        if !(0.0..=MEMORY).contains(&seen) {
+            return Err(damaged("rows learnt", seen));
+        }
+        let mean = floats(COSINES, reader)?;
+        Ok(OneClass { standards, seen, mean, usual: Usual::decode(reader)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trials::{Trial, hold, ordinary};
+    use super::*;
+
+    #[test]
+    fn it_is_held_to_what_all_methods_are() {
+        hold::<OneClass>([2_500, 7_500]);
+    }
+
+    #[test]
+    fn spikes_shifts_and_lost_seasons_are_stranger_than_all_that_was_ordinary() {
+        let rows = ordinary(1, 1400);
+        let after = |change: fn(usize, f64) -> f64| {
+            let mut trial = Trial::<OneClass>::new(1);
+            let before = trial.rows(&rows[..1300]).split_off(400).into_iter().fold(0.0, f64::max);
+            let changed = rows[1300..].iter().enumerate().map(|(number, row)| vec![change(number, row[0])]);
+            let after = trial.rows(&changed.collect::<Vec<_>>()).into_iter().fold(0.0, f64::max);
+            after / before
+        };
+        let ordinary = after(|_, value| value);
+        assert!(ordinary < 1.2, "{ordinary}");
+        let spike = after(|number, value| if number == 50 { value + 40.0 } else { value });
+        let shift = after(|number, value| if number >= 50 { value + 30.0 } else { value });
+        let lost = after(|_, _| 100.0);
+        assert!(spike > 1.3 && shift > 1.3 && lost > 1.3, "{spike} {shift} {lost}");
+    }
+
+    #[test]
+    fn an_input_that_leaves_the_others_has_the_largest_part() {
+        let rows = ordinary(3, 1300);
+        let mut trial = Trial::<OneClass>::new(3);
+        trial.rows(&rows[..1290]);
+        let mut strange = rows[1290].clone();
+        strange[1] += 60.0;
+        let parts = &trial.row(&strange, 0, 0.0).parts;
+        assert!(parts[1] > parts[0].max(parts[2]), "{parts:?}");
+    }
+}
