@@ -223,7 +223,9 @@ mod tests {
         assert_eq!(reader.f32s(1), Ok(vec![1.5]));
         assert_eq!(reader.end(), Ok(()));
         let mut cut = Reader::new(&bytes[..bytes.len() - 1]);
-        (cut.u8().unwrap(), cut.i64().unwrap(), cut.f64s(3).unwrap());
+        cut.u8().unwrap();
+        cut.i64().unwrap();
+        cut.f64s(3).unwrap();
         assert!(matches!(cut.f32s(1), Err(StateError::Short { .. })));
         let mut damaged = Reader::new(&[255; 40]);
         assert!(matches!(damaged.f64s(1000), Err(StateError::Damaged { .. })));

@@ -8,6 +8,7 @@
 //! | `events.rs` | [`alarms_at`], [`alarms_at_rate`] | alarms: incidents found, delay, false alarms; at a set rate of these |
 //! | `forecasts.rs` | [`point_errors`], [`naive_error`], [`pinball_loss`], [`coverage`] | expected values, quantiles, intervals |
 //! | `curves.rs` | [`CurveTruth`], [`convergence_report`] | what is said of learning curves, beside their last value |
+//! | `report.rs` | [`detection_report`] | scores of a set of series, by all of these |
 //! | `labelled.rs` | [`Labelled`] | – |
 //!
 //! Point-adjusted F1 is missing on purpose. It counts an incident as found in all its rows once one of them is, so that a random score,
@@ -22,6 +23,7 @@ mod nab;
 mod precision;
 #[cfg(test)]
 mod properties;
+mod report;
 mod vus;
 
 pub use curves::{Confusion, ConvergenceReport, CurveTruth, convergence_report};
@@ -32,4 +34,5 @@ pub use forecasts::{
 pub use labelled::{Labelled, MeasureError};
 pub use nab::{NabProfile, NabScore, nab, nab_at};
 pub use precision::average_precision;
+pub use report::{DetectionReport, SeriesReport, detection_report};
 pub use vus::{find_length_rank, vus_pr};

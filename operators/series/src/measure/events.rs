@@ -60,9 +60,9 @@ impl AlarmReport {
 pub fn alarms_at(series: &[Labelled<'_>], threshold: f64, rule: AlarmRule) -> AlarmReport {
     let mut report = AlarmReport { delays_rows: Vec::new(), false_alarms: 0, normal_rows: 0 };
     for labelled in series {
-        let alarms: Vec<bool> = labelled.scores().map(|score| score >= threshold).collect();
+        let alarms: Vec<bool> = labelled.known_scores().map(|score| score >= threshold).collect();
         let mut normal_from = 0;
-        for (start, end) in incidents(labelled.labels()) {
+        for (start, end) in incidents(labelled.labels) {
             report.delays_rows.push(alarms[start..=end].iter().position(|&alarm| alarm));
             count_false(&alarms[normal_from.min(start)..start], rule, &mut report);
             normal_from = end.saturating_add(1).saturating_add(rule.grace_rows);
@@ -89,7 +89,7 @@ fn count_false(alarms: &[bool], rule: AlarmRule, report: &mut AlarmReport) {
 ///
 /// One false alarm a day of a series of minutes is a rate of 1/1440.
 pub fn alarms_at_rate(series: &[Labelled<'_>], rate: f64, rule: AlarmRule) -> Option<(f64, AlarmReport)> {
-    let mut thresholds: Vec<f64> = series.iter().flat_map(Labelled::scores).collect();
+    let mut thresholds: Vec<f64> = series.iter().flat_map(Labelled::known_scores).collect();
     thresholds.sort_unstable_by(f64::total_cmp);
     thresholds.dedup();
     let allowed = |report: &AlarmReport| report.false_alarms as f64 <= rate * report.normal_rows as f64;

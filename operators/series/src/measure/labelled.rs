@@ -16,8 +16,8 @@ pub enum MeasureError {
 /// Scores and labels of the rows of one series.
 #[derive(Debug, Clone, Copy)]
 pub struct Labelled<'a> {
-    scores: &'a [f64],
-    labels: &'a [bool],
+    pub(super) scores: &'a [f64],
+    pub(super) labels: &'a [bool],
 }
 
 impl<'a> Labelled<'a> {
@@ -35,13 +35,8 @@ impl<'a> Labelled<'a> {
     }
 
     /// The score of each row, without NaN.
-    pub(super) fn scores(&self) -> impl Iterator<Item = f64> + 'a {
+    pub(super) fn known_scores(&self) -> impl Iterator<Item = f64> + 'a {
         self.scores.iter().map(|&score| known(score))
-    }
-
-    /// Whether each row belongs to an incident.
-    pub(super) fn labels(&self) -> &'a [bool] {
-        self.labels
     }
 }
 

@@ -153,12 +153,12 @@ fn collect(
     first: usize,
     alarms: &mut Vec<Alarm>,
 ) -> usize {
-    let rows = series.labels().len();
+    let rows = series.labels.len();
     let judged_from = ((probation * rows as f64) as usize).min(PROBATION_ROWS_MAX);
-    let mut windows = incidents(series.labels()).into_iter().peekable();
+    let mut windows = incidents(series.labels).into_iter().peekable();
     let mut before: Option<(usize, usize)> = None;
     let mut judged = 0;
-    for (row, score) in series.scores().enumerate() {
+    for (row, score) in series.known_scores().enumerate() {
         if let Some(past) = windows.next_if(|&(_, end)| end < row) {
             before = Some(past);
             judged += usize::from(past.1 >= judged_from);
