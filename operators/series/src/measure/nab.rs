@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Source: Lavin and Ahmad, "Evaluating Real-Time Anomaly Detection Algorithms – the Numenta Anomaly Benchmark", ICMLA 2015; details as in
-//! the benchmark's own scoring (numenta/NAB, version 1.1), to stand beside its table. Its windows are the incidents of the labels: runs of
+//! the benchmark's own scoring (numenta/NAB, `nab/sweeper.py`), to stand beside its table. Its windows are the incidents of the labels: runs of
 //! anomalous rows.
 
 use super::labelled::{Labelled, incidents};

@@ -1,0 +1,4 @@
+//! Tests of models and measures on real series.
+
+mod data;
+mod reference;
