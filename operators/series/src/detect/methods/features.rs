@@ -10,7 +10,7 @@
 //! | the mean of its newer half less that of its older | slopes, shifts |
 //! | the mean size of its steps | noise that grows or dies |
 
-use super::windows::{Level, REACH, Shape, VALUES_MAX, Windows};
+use super::windows::{Level, Shape, VALUES_MAX, Windows};
 use super::{Raw, Row};
 use crate::bytes::{Reader, StateError, Writer};
 
@@ -38,9 +38,9 @@ impl Standards {
         Standards { shape, windows: Windows::new(shape), levels }
     }
 
-    /// Whether a row has a full window of rows before it.
-    pub fn is_full(&self) -> bool {
-        self.windows.is_full()
+    /// Whether there are rows enough to speak of standard deviations.
+    pub fn is_begun(&self) -> bool {
+        self.levels.iter().any(Level::is_known)
     }
 
     /// The features of a row, in standard deviations from their means.
@@ -54,11 +54,9 @@ impl Standards {
 
     /// Takes a row in.
     pub fn push(&mut self, row: Row<'_>, weight: f64) {
-        if self.windows.is_full_with_next() {
-            let features = self.raw(row);
-            for (level, feature) in self.levels.iter_mut().zip(features) {
-                level.learn(feature, weight);
-            }
+        let features = self.raw(row);
+        for (level, feature) in self.levels.iter_mut().zip(features) {
+            level.learn(feature, weight);
         }
         self.windows.push(row, weight);
     }
@@ -119,10 +117,4 @@ impl Standards {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let share = 1.0 / values.len() as f64;
     values.map(|value| value * share).sum()
-}
-
-/// Squeezes a feature into (−1, 1), most finely about 0: half of the range lies within 2 standard deviations.
-pub(super) fn squeezed(feature: f64) -> f64 {
-    debug_assert!(feature.abs() <= REACH, "a feature has at most {REACH} standard deviations");
-    feature / (2.0 + feature.abs())
 }

@@ -12,7 +12,7 @@
 //! The cuts are the same for all keys, so that a key's state is the counts of leaves. The paper takes the latest full window's counts for
 //! reference and forgets the one before it; here each window is blended in, with a half, for the reference to move in smaller steps.
 
-use super::features::{EACH, FEATURES_MAX, Features, Standards, squeezed};
+use super::features::{EACH, FEATURES_MAX, Features, Standards};
 use super::windows::{Shape, Usual, damaged};
 use super::{Raw, Row, Scorer, Settings};
 use crate::bytes::{Reader, StateError, Writer};
@@ -30,11 +30,14 @@ const LEAVES: usize = 1 << DEPTH;
 /// Points by which a row of full weight is counted: weights are kept in so many parts.
 const POINTS: f64 = 16.0;
 
-/// Rows, by their points, of a window of counts.
+/// Points of a window of counts. The first windows are shorter: of 16 rows, then of twice as many each time.
 const WINDOW: u32 = 256 * POINTS as u32;
 
-/// A node of fewer points than this is not parted further (the size limit of Tan, Ting & Liu, a tenth of a window).
-const POINTS_MIN: u32 = WINDOW / 10;
+/// Points of the first window.
+const WINDOW_FIRST: u32 = 16 * POINTS as u32;
+
+/// A node with a smaller part of all points than this is not parted further: the size limit of Tan, Ting & Liu.
+const PART_MIN: u32 = 10;
 
 const SEED: u64 = 0x7468_616c_7765_6701;
 
@@ -44,6 +47,9 @@ struct Cut {
     feature: u16,
     at: f64,
 }
+
+/// What strangeness is of ordinary rows of most series, before it is divided by it.
+const USUAL: f64 = 2.0;
 
 /// What all keys share.
 #[derive(Debug)]
@@ -59,8 +65,8 @@ pub(crate) struct Forest {
     standards: Standards,
     /// Points of this window so far.
     points: u32,
-    /// Whether there is a reference.
-    has_reference: bool,
+    /// Points that make this window full, the first one's if there is no reference.
+    window: u32,
     /// Points of each leaf in the windows before, a tree after the other.
     reference: Vec<u16>,
     /// Those of this window.
@@ -101,41 +107,37 @@ impl Shared {
         &self.cuts[tree * (LEAVES - 1)..(tree + 1) * (LEAVES - 1)]
     }
 
-    /// The leaf of a tree that features fall in.
-    fn leaf(&self, tree: usize, features: &Features) -> usize {
+    /// The leaf of a tree that squeezed features fall in.
+    fn leaf(&self, tree: usize, squeezed: &Features) -> usize {
         let cuts = self.tree(tree);
         let mut node = 0;
         while node < LEAVES - 1 {
             let cut = cuts[node];
-            node = 2 * node + 1 + usize::from(squeezed(features[usize::from(cut.feature)]) >= cut.at);
+            node = 2 * node + 1 + usize::from(squeezed[usize::from(cut.feature)] >= cut.at);
         }
         node - (LEAVES - 1)
     }
 }
 
 impl Forest {
-    /// How rare the place of features is: the logarithm to base 2 of the density over that of the densest place there could be, negative, so
-    /// 0 ..= 2 × depth; and what each input's cuts add to it.
+    /// How rare the place of features is: by how many powers of two it is less dense than the densest place there could be, 0 ..= 2 × depth; and
+    /// by how many each input's cuts made it so.
     fn rarity(&self, shared: &Shared, features: &Features, parts: &mut [f64]) -> f64 {
+        let squeezed = squeezed(features);
         let mut density = 0.0;
-        for tree in 0..TREES {
-            let leaves = &self.reference[tree * LEAVES..(tree + 1) * LEAVES];
-            let leaf = shared.leaf(tree, features);
+        for (tree, leaves) in self.reference.chunks_exact(LEAVES).enumerate() {
+            let (leaf, cuts) = (shared.leaf(tree, &squeezed), shared.tree(tree));
             let all: u32 = leaves.iter().map(|points| u32::from(*points)).sum();
             let (mut points, mut depth, mut node) = (all, 0, 0);
-            let cuts = shared.tree(tree);
-            while depth < DEPTH && points >= POINTS_MIN {
-                let cut = cuts[node];
+            while depth < DEPTH && points * PART_MIN >= all {
                 depth += 1;
                 let width = LEAVES >> depth;
                 let from = leaf / width * width;
                 let below: u32 = leaves[from..from + width].iter().map(|points| u32::from(*points)).sum();
-                node = 2 * node + 1 + (leaf / width) % 2;
-                // How many times fewer points lie on this side of the cut than if they all did.
-                let fewer = f64::from(points) / f64::from(below.max(1));
-                if let Some(part) = parts.get_mut(usize::from(cut.feature) / EACH) {
-                    *part += libm::log2(fewer);
+                if let Some(part) = parts.get_mut(usize::from(cuts[node].feature) / EACH) {
+                    *part += libm::log2(f64::from(points.max(1)) / f64::from(below.max(1)));
                 }
+                node = 2 * node + 1 + (leaf / width) % 2;
                 points = below;
             }
             density += f64::from(points) * (1u32 << depth) as f64 / f64::from(all.max(1));
@@ -144,6 +146,26 @@ impl Forest {
         let least = 1.0 / most;
         libm::log2(most / (density / TREES as f64).clamp(least, most))
     }
+
+    /// Blends the window into the reference, and begins the next.
+    fn turn(&mut self) {
+        let is_first = !self.has_reference();
+        for (reference, latest) in self.reference.iter_mut().zip(&mut self.latest) {
+            *reference = if is_first { *latest } else { reference.midpoint(*latest) };
+            *latest = 0;
+        }
+        self.window = (2 * self.window).min(WINDOW);
+        self.points = 0;
+    }
+
+    fn has_reference(&self) -> bool {
+        self.window > WINDOW_FIRST
+    }
+}
+
+/// Features squeezed into (−1, 1), most finely about 0: half of the range lies within 2 standard deviations.
+fn squeezed(features: &Features) -> Features {
+    features.map(|feature| feature / (2.0 + feature.abs()))
 }
 
 impl Scorer for Forest {
@@ -157,16 +179,16 @@ impl Scorer for Forest {
         Forest {
             standards: Standards::new(shared.shape),
             points: 0,
-            has_reference: false,
+            window: WINDOW_FIRST,
             reference: vec![0; TREES * LEAVES],
             latest: vec![0; TREES * LEAVES],
-            usual: Usual::UNKNOWN,
+            usual: Usual::new(USUAL),
         }
     }
 
     fn score(&mut self, shared: &Shared, row: Row<'_>, raw: &mut Raw) {
         self.standards.expect(raw);
-        if !self.has_reference {
+        if !self.has_reference() {
             return;
         }
         let rarity = self.rarity(shared, &self.standards.of(row), &mut raw.parts);
@@ -175,22 +197,18 @@ impl Scorer for Forest {
 
     fn learn(&mut self, shared: &Shared, row: Row<'_>, weight: f64) {
         let points = (weight * POINTS).round() as u16;
-        if points > 0 && self.standards.is_full() {
+        if points > 0 && self.standards.is_begun() {
             let features = self.standards.of(row);
-            if self.has_reference {
+            if self.has_reference() {
                 self.usual.learn(self.rarity(shared, &features, &mut []), weight);
             }
-            for tree in 0..TREES {
-                self.latest[tree * LEAVES + shared.leaf(tree, &features)] += points;
+            let squeezed = squeezed(&features);
+            for (tree, leaves) in self.latest.chunks_exact_mut(LEAVES).enumerate() {
+                leaves[shared.leaf(tree, &squeezed)] += points;
             }
             self.points += u32::from(points);
-            if self.points >= WINDOW {
-                for (reference, latest) in self.reference.iter_mut().zip(&mut self.latest) {
-                    *reference = if self.has_reference { reference.midpoint(*latest) } else { *latest };
-                    *latest = 0;
-                }
-                self.has_reference = true;
-                self.points = 0;
+            if self.points >= self.window {
+                self.turn();
             }
         }
         self.standards.push(row, weight);
@@ -199,7 +217,7 @@ impl Scorer for Forest {
     fn encode(&self, writer: &mut Writer<'_>) {
         self.standards.encode(writer);
         writer.u32(self.points);
-        writer.u8(u8::from(self.has_reference));
+        writer.u32(self.window);
         self.reference.iter().chain(&self.latest).for_each(|points| writer.u16(*points));
         self.usual.encode(writer);
     }
@@ -207,14 +225,10 @@ impl Scorer for Forest {
     fn decode(shared: &Shared, reader: &mut Reader<'_>) -> Result<Self, StateError> {
         let standards = Standards::decode(shared.shape, reader)?;
         let points = reader.u32()?;
-        if points >= WINDOW {
-            return Err(damaged("points of a window", points));
+        let window = reader.u32()?;
+        if !(WINDOW_FIRST..=WINDOW).contains(&window) || points >= window {
+            return Err(damaged("points of a window", (points, window)));
         }
-        let has_reference = match reader.u8()? {
-            0 => false,
-            1 => true,
-            other => return Err(damaged("a flag", other)),
-        };
         let mut counts = || -> Result<Vec<u16>, StateError> {
             let counts = (0..TREES * LEAVES).map(|_| reader.u16()).collect::<Result<Vec<_>, _>>()?;
             let most = (WINDOW + POINTS as u32) as u16;
@@ -224,7 +238,7 @@ impl Scorer for Forest {
             }
         };
         let (reference, latest) = (counts()?, counts()?);
-        Ok(Forest { standards, points, has_reference, reference, latest, usual: Usual::decode(reader)? })
+        Ok(Forest { standards, points, window, reference, latest, usual: Usual::decode(reader)? })
     }
 }
 

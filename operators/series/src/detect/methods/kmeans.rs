@@ -5,9 +5,8 @@
 //! ```
 //!
 //! Centres move by MacQueen's rule (1967, "Some methods for classification and analysis of multivariate observations"), a step of
-//! 1/n for the n-th window of a centre, with n bounded as in Sculley (2010, "Web-scale k-means clustering") to follow what changes. The
-//! first windows, a few rows apart, are the first centres; later the two centres that cost least to merge, by Ward's criterion (1963,
-//! "Hierarchical grouping to optimize an objective function"), make room for a window that costs more where it is. Windows of telemetry
+//! 1/n for the n-th window of a centre (as in Sculley 2010, "Web-scale k-means clustering"), with n bounded to follow what changes. The
+//! first windows, a few rows apart, are the first centres. Windows of telemetry
 //! overlap, and clusters of overlapping windows tend to sines (Keogh & Lin 2005): that is no harm here, where only the distance counts, and
 //! the share of a period that a centre covers.
 
@@ -24,8 +23,8 @@ const COORDINATES_MAX: usize = VALUES_MAX + AMPLITUDES * 32;
 /// Coordinates of all centres together, about: 4 KiB.
 const BUDGET: usize = 1024;
 
-/// Deviations below about so many of the input's own are noise, whose shape says little.
-const FLAT: f64 = 0.25;
+/// Windows that deviate by less than this, in standard deviations of their input, have shapes that count for less: they are noise.
+const FLAT: f64 = 1.0;
 
 /// What a deviation of amplitude counts beside shapes, whose distances are at most 2.
 const AMPLITUDE: f64 = 0.5;
@@ -33,11 +32,14 @@ const AMPLITUDE: f64 = 0.5;
 /// Rows between the windows that become the first centres.
 const SEED_ROWS: u8 = 4;
 
+/// Centres before the first score.
+const CENTRES_MIN: usize = 4;
+
 /// Windows that a centre remembers.
 const MEMORY: f32 = 256.0;
 
-/// What is left of a centre's windows after each row, so that one that no window is near makes room some day.
-const FADING: f32 = 1.0 - 1.0 / 4096.0;
+/// What strangeness is of ordinary rows of most series, before it is divided by it.
+const USUAL: f64 = 0.5;
 
 /// What all keys share.
 #[derive(Debug)]
@@ -91,42 +93,6 @@ impl Kmeans {
             self.centres.chunks_exact(shared.coordinates).map(|centre| square(centre, coordinates));
         distances.enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b))
     }
-
-    /// The two centres that cost least to merge, and what: the growth of the sum of squares.
-    fn cheapest_merge(&self, shared: &Shared) -> Option<(usize, usize, f64)> {
-        let mut cheapest: Option<(usize, usize, f64)> = None;
-        for (a, one) in self.centres.chunks_exact(shared.coordinates).enumerate() {
-            for (b, other) in self.centres.chunks_exact(shared.coordinates).enumerate().skip(a + 1) {
-                let square: f64 =
-                    one.iter().zip(other).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum();
-                let (m, n) = (f64::from(self.counts[a]), f64::from(self.counts[b]));
-                let cost = if m + n > 0.0 { m * n / (m + n) * square } else { 0.0 };
-                if cheapest.is_none_or(|(_, _, least)| cost < least) {
-                    cheapest = Some((a, b, cost));
-                }
-            }
-        }
-        cheapest
-    }
-
-    /// Makes a centre of a window, in the place of one that is merged with its neighbour. Whether that was worth it.
-    fn replace(&mut self, shared: &Shared, coordinates: &Coordinates, cost: f64, weight: f64) -> bool {
-        let Some((kept, freed, least)) = self.cheapest_merge(shared) else { return false };
-        if least >= cost {
-            return false;
-        }
-        let width = shared.coordinates;
-        let (m, n) = (self.counts[kept], self.counts[freed]);
-        let share = if m + n > 0.0 { n / (m + n) } else { 0.5 };
-        for (place, coordinate) in coordinates[..width].iter().enumerate() {
-            let (one, other) = (self.centres[kept * width + place], self.centres[freed * width + place]);
-            self.centres[kept * width + place] = one + share * (other - one);
-            self.centres[freed * width + place] = *coordinate as f32;
-        }
-        self.counts[kept] = (m + n).min(MEMORY);
-        self.counts[freed] = weight as f32;
-        true
-    }
 }
 
 /// The square of the distance between a centre and coordinates.
@@ -149,7 +115,7 @@ impl Scorer for Kmeans {
             until_seed: 0,
             counts: Vec::new(),
             centres: Vec::new(),
-            usual: Usual::UNKNOWN,
+            usual: Usual::new(USUAL),
         }
     }
 
@@ -158,7 +124,7 @@ impl Scorer for Kmeans {
             raw.expected[input] = self.windows.level(input).mean();
             raw.scale[input] = self.windows.level(input).deviation();
         }
-        if self.counts.len() < shared.centres {
+        if self.counts.len() < CENTRES_MIN {
             return;
         }
         let coordinates = self.coordinates(shared, row);
@@ -174,24 +140,22 @@ impl Scorer for Kmeans {
     }
 
     fn learn(&mut self, shared: &Shared, row: Row<'_>, weight: f64) {
-        let coordinates = self.windows.is_full_with_next().then(|| self.coordinates(shared, row));
+        let coordinates = self.windows.is_begun().then(|| self.coordinates(shared, row));
         self.windows.push(row, weight);
         let Some(coordinates) = coordinates.filter(|_| weight > 0.0) else { return };
+        let nearest = self.nearest(shared, &coordinates);
+        if let Some((_, square)) = nearest.filter(|_| self.counts.len() >= CENTRES_MIN / 2) {
+            self.usual.learn(square.sqrt(), weight);
+        }
         if self.counts.len() < shared.centres {
-            if self.until_seed == 0 {
+            self.until_seed = if self.until_seed == 0 { SEED_ROWS } else { self.until_seed } - 1;
+            if self.until_seed + 1 == SEED_ROWS {
                 self.centres.extend(coordinates[..shared.coordinates].iter().map(|place| *place as f32));
                 self.counts.push(weight as f32);
+                return;
             }
-            self.until_seed = if self.until_seed == 0 { SEED_ROWS - 1 } else { self.until_seed - 1 };
-            return;
         }
-        let Some((nearest, square)) = self.nearest(shared, &coordinates) else { return };
-        let usual = self.usual.multiple(square.sqrt());
-        self.usual.learn(square.sqrt(), weight);
-        self.counts.iter_mut().for_each(|count| *count *= FADING);
-        if usual > 2.0 && self.replace(shared, &coordinates, weight * square, weight) {
-            return;
-        }
+        let Some((nearest, _)) = nearest else { return };
         let count = (self.counts[nearest] + weight as f32).min(MEMORY);
         self.counts[nearest] = count;
         let rate = (weight / f64::from(count)).min(1.0);

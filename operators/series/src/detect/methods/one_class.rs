@@ -28,10 +28,13 @@ const WIDTHS: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
 /// Rows that are remembered.
 const MEMORY: f64 = 2000.0;
 
-/// Rows before the first score.
-const WARMING: f64 = 64.0;
+/// Rows before the first score, after those that features need.
+const WARMING: f64 = 8.0;
 
 const SEED: u64 = 0x7468_616c_7765_6702;
+
+/// What strangeness is of ordinary rows of most series, before it is divided by it.
+const USUAL: f64 = 0.6;
 
 /// What all keys share.
 #[derive(Debug)]
@@ -116,7 +119,7 @@ impl Scorer for OneClass {
             standards: Standards::new(shared.shape),
             seen: 0.0,
             mean: vec![0.0; COSINES],
-            usual: Usual::UNKNOWN,
+            usual: Usual::new(USUAL),
         }
     }
 
@@ -134,7 +137,7 @@ impl Scorer for OneClass {
     }
 
     fn learn(&mut self, shared: &Shared, row: Row<'_>, weight: f64) {
-        if weight > 0.0 && self.standards.is_full() {
+        if weight > 0.0 && self.standards.is_begun() {
             let cosines = shared.cosines(&self.standards.of(row));
             if self.seen >= WARMING / 2.0 {
                 self.usual.learn(self.distance(&cosines), weight);

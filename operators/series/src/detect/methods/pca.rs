@@ -1,8 +1,10 @@
 //! Windows that a few directions explain are ordinary: the principal subspace, learnt window by window.
 //!
 //! Directions are learnt by candid covariance-free incremental PCA (Weng, Zhang & Hwang 2003, "Candid covariance-free incremental principal
-//! component analysis"), whose vectors' norms are the variances they explain. Strangeness is what they leave of the window
-//! (the Q statistic of Jackson & Mudholkar 1979, "Control procedures for residuals associated with principal component analysis").
+//! component analysis"), whose vectors' norms are the variances they explain. Strangeness is what they leave of the window, and how
+//! unusually far it lies along them: Q (Jackson & Mudholkar 1979, "Control procedures for residuals associated with principal component
+//! analysis") and Hotelling's T² (1947), each over its mean, in equal parts, like the combined index of Yue & Qin (2001, "Reconstruction-based
+//! fault identification using a combined index").
 //! Several inputs are one long window, so that what one of them does is explained by the others too.
 
 use super::windows::{Level, Shape, Usual, VALUES_MAX, Windows, damaged, floats};
@@ -24,8 +26,12 @@ const AMNESIA: f64 = 2.0;
 /// The least share of a latest value that is taken to be its own: where directions explain it wholly, others can't foretell it.
 const OWN_MIN: f64 = 0.05;
 
-/// Windows before the first score, for each direction.
+/// Windows before the first score, after the rows that levels need.
 const WARMING: f64 = 8.0;
+
+/// What directions leave of ordinary windows of most series, and what lies along them, standardised: norms.
+const USUAL_LEFT: f64 = 3.0;
+const USUAL_ALONG: f64 = 2.8;
 
 /// What all keys share.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ pub(crate) struct Shared {
     directions: usize,
 }
 
-/// The principal subspace of a key's windows: about 1.5 KiB for one input, at most 6.5 KiB.
+/// The principal subspace of a key's windows: about 1.6 KiB for one input, at most 7 KiB.
 #[derive(Debug, Clone)]
 pub(crate) struct Pca {
     windows: Windows,
@@ -45,58 +51,56 @@ pub(crate) struct Pca {
     directions: Vec<f32>,
     /// How far each input was from what its own past and the other inputs let one expect.
     errors: Vec<Level>,
-    usual: Usual,
+    usual_left: Usual,
+    usual_along: Usual,
 }
 
 type Window = [f64; VALUES_MAX];
 
+/// What the directions make of a window.
+struct Fit {
+    /// What they leave of it.
+    left: Window,
+    /// What lies along them, as it would be were its variances 1.
+    along: Window,
+    /// Each input's latest value, in standard deviations from its level.
+    latest: [f64; 32],
+    /// How far that is from the one of which the directions would leave least, all other values as they are: r / (1 − h), as in the prediction
+    /// sum of squares (Allen 1974, "The relationship between variable selection and data augmentation and a method for prediction").
+    errors: [f64; 32],
+}
+
 impl Pca {
-    /// What the directions leave of the window that ends with a row.
-    fn residual(&self, shared: &Shared, row: Row<'_>) -> Residual {
-        let (inputs, rows) = (shared.shape.inputs, shared.shape.rows);
-        let mut values = [0.0; VALUES_MAX];
-        self.windows.standard_with(row, &mut values);
-        let latest: [f64; 32] =
-            std::array::from_fn(|input| if input < inputs { values[(input + 1) * rows - 1] } else { 0.0 });
-        for (value, mean) in values.iter_mut().zip(&self.mean) {
+    /// Fits a window of standard values.
+    fn fit(&self, shape: Shape, window: &Window) -> Fit {
+        let last = |input: usize| (input + 1) * shape.rows - 1;
+        let mut fit = Fit { left: *window, along: [0.0; VALUES_MAX], latest: [0.0; 32], errors: [0.0; 32] };
+        for (value, mean) in fit.left.iter_mut().zip(&self.mean) {
             *value -= f64::from(*mean);
         }
         let mut own = [1.0; 32];
-        for direction in self.directions.chunks_exact(shared.shape.values()) {
+        for direction in self.directions.chunks_exact(shape.values()) {
             let square = square(direction);
             if square == 0.0 {
                 break;
             }
-            let along = dot(direction, &values) / square;
-            for (value, place) in values.iter_mut().zip(direction) {
-                *value -= along * f64::from(*place);
+            let along = dot(direction, &fit.left) / square;
+            // A direction's norm is the variance along it.
+            let white = along / square.sqrt().sqrt();
+            for ((left, fitted), place) in fit.left.iter_mut().zip(&mut fit.along).zip(direction) {
+                *left -= along * f64::from(*place);
+                *fitted += white * f64::from(*place);
             }
-            for (own, places) in own.iter_mut().zip(direction.chunks_exact(rows)) {
-                let latest = f64::from(places[rows - 1]);
+            for (own, places) in own.iter_mut().zip(direction.chunks_exact(shape.rows)) {
+                let latest = f64::from(places[shape.rows - 1]);
                 *own -= latest * latest / square;
             }
         }
-        let errors = std::array::from_fn(|input| match input < inputs {
-            true => values[(input + 1) * rows - 1] / f64::max(own[input], OWN_MIN),
-            false => 0.0,
-        });
-        Residual { values, latest, errors }
-    }
-}
-
-/// A window less what the directions explain of it.
-struct Residual {
-    values: Window,
-    /// Each input's latest value, in standard deviations from its level.
-    latest: [f64; 32],
-    /// How far that is from the one that would leave the least residual, all others as they are: r / (1 − h), as in the prediction sum
-    /// of squares (Allen 1974, "The relationship between variable selection and data augmentation and a method for prediction").
-    errors: [f64; 32],
-}
-
-impl Residual {
-    fn norm(&self) -> f64 {
-        self.values.iter().map(|value| value * value).sum::<f64>().sqrt()
+        for (input, own) in own.iter().enumerate().take(shape.inputs) {
+            fit.latest[input] = window[last(input)];
+            fit.errors[input] = fit.left[last(input)] / f64::max(*own, OWN_MIN);
+        }
+        fit
     }
 }
 
@@ -106,6 +110,10 @@ fn dot(direction: &[f32], window: &Window) -> f64 {
 
 fn square(direction: &[f32]) -> f64 {
     direction.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
+}
+
+fn squares(window: &[f64]) -> f64 {
+    window.iter().map(|x| x * x).sum()
 }
 
 impl Scorer for Pca {
@@ -124,47 +132,53 @@ impl Scorer for Pca {
             mean: vec![0.0; values],
             directions: vec![0.0; values * shared.directions],
             errors: vec![Level::UNKNOWN; shared.shape.inputs],
-            usual: Usual::UNKNOWN,
+            usual_left: Usual::new(USUAL_LEFT),
+            usual_along: Usual::new(USUAL_ALONG),
         }
     }
 
     fn score(&mut self, shared: &Shared, row: Row<'_>, raw: &mut Raw) {
-        if self.seen < WARMING * shared.directions as f64 {
+        if self.seen < WARMING {
             return;
         }
-        let residual = self.residual(shared, row);
-        raw.strangeness = self.usual.multiple(residual.norm());
-        let windows = residual.values.chunks_exact(shared.shape.rows);
-        for (input, values) in windows.take(shared.shape.inputs).enumerate() {
-            raw.parts[input] = values.iter().map(|value| value * value).sum();
+        let mut window = [0.0; VALUES_MAX];
+        self.windows.standard_with(row, &mut window);
+        let fit = self.fit(shared.shape, &window);
+        let (left, along) = (squares(&fit.left), squares(&fit.along));
+        let multiples = [self.usual_left.multiple(left.sqrt()), self.usual_along.multiple(along.sqrt())];
+        let [q, t] = multiples.map(|multiple| multiple * multiple / 2.0);
+        raw.strangeness = (q + t).sqrt();
+        let share = |part: f64, of: f64| if of > 0.0 { part / of } else { 0.0 };
+        for input in 0..shared.shape.inputs {
+            let places = input * shared.shape.rows..(input + 1) * shared.shape.rows;
+            raw.parts[input] = q * share(squares(&fit.left[places.clone()]), left)
+                + t * share(squares(&fit.along[places]), along);
             let level = self.windows.level(input);
-            raw.expected[input] = level.value(residual.latest[input] - residual.errors[input]);
+            raw.expected[input] = level.value(fit.latest[input] - fit.errors[input]);
             raw.scale[input] = (self.errors[input].deviation() * level.deviation()).min(f64::MAX);
         }
     }
 
     fn learn(&mut self, shared: &Shared, row: Row<'_>, weight: f64) {
-        let is_full = self.windows.is_full_with_next();
-        if weight <= 0.0 || !is_full {
-            self.windows.push(row, weight);
-            return;
-        }
-        let residual = self.residual(shared, row);
         let mut window = [0.0; VALUES_MAX];
         self.windows.standard_with(row, &mut window);
+        let is_begun = self.windows.is_begun();
         self.windows.push(row, weight);
-        if self.seen > shared.directions as f64 {
-            self.usual.learn(residual.norm(), weight);
-            let present = row.values.iter().map(|value| !value.is_nan());
-            for ((errors, error), _) in
-                self.errors.iter_mut().zip(residual.errors).zip(present).filter(|(_, there)| *there)
-            {
-                errors.learn(error, weight);
+        if weight <= 0.0 || !is_begun {
+            return;
+        }
+        if self.seen >= WARMING / 2.0 {
+            let fit = self.fit(shared.shape, &window);
+            self.usual_left.learn(squares(&fit.left).sqrt(), weight);
+            self.usual_along.learn(squares(&fit.along).sqrt(), weight);
+            for ((errors, error), value) in self.errors.iter_mut().zip(fit.errors).zip(row.values) {
+                errors.learn(if value.is_nan() { f64::NAN } else { error }, weight);
             }
         }
         self.seen = (self.seen + weight).min(MEMORY);
+        let rate = (weight / self.seen).min(1.0);
         for (mean, value) in self.mean.iter_mut().zip(&mut window) {
-            *mean = (f64::from(*mean) + (weight / self.seen).min(1.0) * (*value - f64::from(*mean))) as f32;
+            *mean = (f64::from(*mean) + rate * (*value - f64::from(*mean))) as f32;
             *value -= f64::from(*mean);
         }
         let rate = (weight * (1.0 + AMNESIA) / (self.seen + AMNESIA)).min(1.0);
@@ -194,7 +208,8 @@ impl Scorer for Pca {
         writer.f64(self.seen);
         self.mean.iter().chain(&self.directions).for_each(|value| writer.f32(*value));
         self.errors.iter().for_each(|level| level.encode(writer));
-        self.usual.encode(writer);
+        self.usual_left.encode(writer);
+        self.usual_along.encode(writer);
     }
 
     fn decode(shared: &Shared, reader: &mut Reader<'_>) -> Result<Self, StateError> {
@@ -210,7 +225,8 @@ impl Scorer for Pca {
             mean: floats(values, reader)?,
             directions: floats(values * shared.directions, reader)?,
             errors: (0..shared.shape.inputs).map(|_| Level::decode(reader)).collect::<Result<_, _>>()?,
-            usual: Usual::decode(reader)?,
+            usual_left: Usual::decode(reader)?,
+            usual_along: Usual::decode(reader)?,
         })
     }
 }

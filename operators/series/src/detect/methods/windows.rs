@@ -15,8 +15,21 @@ use crate::bytes::{Reader, StateError, Writer};
 /// Values of a window at most, over all inputs.
 pub(super) const VALUES_MAX: usize = 128;
 
-/// The largest comparable value: it keeps squares and their sums finite in `f32`.
-pub(super) const REACH: f64 = 1e6;
+/// Standard deviations up to which values count as they are; beyond, by their logarithm, so that one row in a million stands out and still
+/// does not drown the window that it is in, nor what is learnt of it.
+const LINEAR: f64 = 8.0;
+
+/// Standard deviations at most, before that: those of values unlike a constant.
+const FAR: f64 = 1e9;
+
+/// Rows that levels and spreads need before they are used.
+const BEGINNING_ROWS: f32 = 8.0;
+
+/// Rows that the prior of what is usual counts for.
+const PRIOR_ROWS: f32 = 64.0;
+
+/// Multiples of what is usual at most.
+const MULTIPLES_MAX: f64 = 1e6;
 
 /// Rows over which levels and spreads are remembered.
 const MEMORY_ROWS: f64 = 2000.0;
@@ -77,14 +90,22 @@ impl Level {
         self.spread += rate * (deviation.abs() - self.spread);
     }
 
-    /// The value in standard deviations from the mean, at most [`REACH`]: as far as can be, if values were constant so far.
-    /// 0 while nothing is known, and for NaN.
+    /// Whether it is of some use.
+    pub fn is_known(&self) -> bool {
+        self.seen >= BEGINNING_ROWS
+    }
+
+    /// The value in standard deviations from the mean, those beyond [`LINEAR`] by their logarithm. 0 while nothing is known, and for NaN.
     pub fn standard(&self, value: f64) -> f64 {
         let deviation = value - self.mean;
         if deviation == 0.0 || deviation.is_nan() {
             return 0.0;
         }
-        (deviation / (DEVIATIONS * self.spread)).clamp(-REACH, REACH)
+        let standard = (deviation / self.deviation()).clamp(-FAR, FAR);
+        if standard.abs() <= LINEAR {
+            return standard;
+        }
+        (LINEAR * (1.0 + libm::log(standard.abs() / LINEAR))).copysign(standard)
     }
 
     /// The value that is so many standard deviations from the mean.
@@ -126,9 +147,7 @@ impl Level {
 #[derive(Debug, Clone)]
 pub(super) struct Windows {
     shape: Shape,
-    /// Rows that are there, up to the shape's.
-    filled: u8,
-    /// The rows of an input, oldest first, then those of the next; NaN before the first.
+    /// The rows of an input, oldest first, then those of the next; before the first they are like it, and NaN before that is known.
     values: Vec<f64>,
     levels: Vec<Level>,
 }
@@ -136,22 +155,12 @@ pub(super) struct Windows {
 impl Windows {
     /// No rows yet.
     pub fn new(shape: Shape) -> Self {
-        Windows {
-            shape,
-            filled: 0,
-            values: vec![f64::NAN; shape.values()],
-            levels: vec![Level::UNKNOWN; shape.inputs],
-        }
+        Windows { shape, values: vec![f64::NAN; shape.values()], levels: vec![Level::UNKNOWN; shape.inputs] }
     }
 
-    /// Whether with one row more the window is full.
-    pub fn is_full_with_next(&self) -> bool {
-        usize::from(self.filled) + 1 >= self.shape.rows
-    }
-
-    /// Whether the window is full.
-    pub fn is_full(&self) -> bool {
-        usize::from(self.filled) >= self.shape.rows
+    /// Whether there are rows enough to speak of levels.
+    pub fn is_begun(&self) -> bool {
+        self.levels.iter().any(Level::is_known)
     }
 
     /// The level of an input.
@@ -168,18 +177,19 @@ impl Windows {
         for input in 0..self.shape.inputs {
             let from = input * rows;
             let (old, new) = (&self.values[from..from + rows], &mut out[from..from + rows]);
-            new[..rows - steps].copy_from_slice(&old[steps..]);
             let before = old[rows - 1];
             let value = row.values.get(input).copied().unwrap_or(f64::NAN);
             let now = if value.is_nan() { before } else { value };
-            for (step, place) in new[rows - steps..].iter_mut().enumerate() {
-                let share = (step + 1) as f64 / steps as f64;
-                *place = if step + 1 == steps || before.is_nan() {
-                    now
-                } else {
-                    before * (1.0 - share) + now * share
-                };
+            if before.is_nan() {
+                new.fill(now);
+                continue;
             }
+            new[..rows - steps].copy_from_slice(&old[steps..]);
+            for (step, place) in new[rows - steps..rows - 1].iter_mut().enumerate() {
+                let share = (step + 1) as f64 / steps as f64;
+                *place = before * (1.0 - share) + now * share;
+            }
+            new[rows - 1] = now;
         }
     }
 
@@ -197,8 +207,6 @@ impl Windows {
         let mut next = [0.0; VALUES_MAX];
         self.raw_with(row, &mut next);
         self.values.copy_from_slice(&next[..self.shape.values()]);
-        let came = 1 + if row.missed as usize > self.shape.rows / 4 { 0 } else { row.missed as usize };
-        self.filled = (usize::from(self.filled) + came).min(self.shape.rows) as u8;
         for (level, value) in self.levels.iter_mut().zip(row.values) {
             level.learn(*value, weight);
         }
@@ -206,7 +214,6 @@ impl Windows {
 
     /// Appends the state's bytes.
     pub fn encode(&self, writer: &mut Writer<'_>) {
-        writer.u8(self.filled);
         self.values.iter().for_each(|value| writer.f64(*value));
         self.levels.iter().for_each(|level| level.encode(writer));
     }
@@ -216,34 +223,29 @@ impl Windows {
     /// # Errors
     /// Bytes that are none.
     pub fn decode(shape: Shape, reader: &mut Reader<'_>) -> Result<Self, StateError> {
-        let filled = reader.u8()?;
-        if usize::from(filled) > shape.rows {
-            return Err(damaged("a window's rows", filled));
-        }
         let values = (0..shape.values()).map(|_| reader.f64()).collect::<Result<Vec<_>, _>>()?;
         if let Some(value) = values.iter().find(|value| value.is_infinite()) {
             return Err(damaged("a value", value));
         }
         let levels = (0..shape.inputs).map(|_| Level::decode(reader)).collect::<Result<_, _>>()?;
-        Ok(Windows { shape, filled, values, levels })
+        Ok(Windows { shape, values, levels })
     }
 }
 
-/// A measure in multiples of what is usual of it, so that early and late rows compare.
+/// A measure in multiples of what is usual of it, so that early and late rows compare. It begins with what is usual of most series: the first
+/// change of a series that has been constant for an hour is not as strange as one after a month.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usual(Level);
 
 impl Usual {
-    /// Nothing is known.
-    pub const UNKNOWN: Usual = Usual(Level::UNKNOWN);
+    /// What is usual of most series counts for so many rows.
+    pub const fn new(prior: f64) -> Self {
+        Usual(Level { seen: PRIOR_ROWS, mean: prior, spread: 0.0 })
+    }
 
-    /// The measure, 0 and up, over its mean; NaN while there is none.
+    /// The measure, 0 and up, over its mean.
     pub fn multiple(&self, measure: f64) -> f64 {
-        match self.0.mean {
-            mean if mean.is_nan() => f64::NAN,
-            _ if measure == 0.0 => 0.0,
-            mean => (measure / mean).min(REACH),
-        }
+        if measure > 0.0 { (measure / self.0.mean).min(MULTIPLES_MAX) } else { 0.0 }
     }
 
     /// Learns a measure.
@@ -262,7 +264,7 @@ impl Usual {
     /// Bytes that are none.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, StateError> {
         match Level::decode(reader)? {
-            level if level.mean < 0.0 => Err(damaged("what is usual", level)),
+            level if level.mean.is_nan() || level.mean < 0.0 => Err(damaged("what is usual", level)),
             level => Ok(Usual(level)),
         }
     }
