@@ -5,11 +5,23 @@
 //!          (methods/…)                       (conformal, on the key's own past)                           (robust updates, quarantine)
 //! ```
 
-#[allow(dead_code, reason = "the methods that implement it follow")]
+mod alarm;
+mod auto;
+mod calibration;
+mod clock;
+mod counter;
+mod detector;
+mod fields;
+mod joint;
+mod key;
 mod methods;
+mod numbers;
+mod rls;
+mod season;
+mod single;
+mod tail;
 
-use crate::Observation;
-use crate::bytes::StateError;
+pub use detector::{Detector, DetectorState};
 
 /// How strangeness is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,6 +106,37 @@ pub struct DetectorConfig {
 impl DetectorConfig {
     /// Values of a row at most.
     pub const INPUTS_MAX: usize = 32;
+
+    /// Says what is out of range.
+    fn check(&self) -> Result<(), ConfigError> {
+        let error = |field, message: String| Err(ConfigError { field, message });
+        if !(1..=Self::INPUTS_MAX).contains(&self.inputs) {
+            return error("inputs", format!("must be 1 to {}, not {}", Self::INPUTS_MAX, self.inputs));
+        }
+        let times = [
+            ("interval_us", self.interval_us),
+            ("season_us", self.season_us),
+            ("false_alarms_per_us", Some(self.false_alarms_per_us)),
+        ];
+        for (field, time) in times {
+            if let Some(time) = time.filter(|time| *time <= 0) {
+                return error(field, format!("must be longer than 0, not {time} µs"));
+            }
+        }
+        if self.settle_us < 0 {
+            return error("settle_us", format!("must not be negative, as {} µs is", self.settle_us));
+        }
+        if !(self.false_alarms > 0.0 && self.false_alarms.is_finite()) {
+            return error("false_alarms", format!("must be above 0, such as 1, not {}", self.false_alarms));
+        }
+        if let (Some(interval), Some(season)) = (self.interval_us, self.season_us)
+            && season < interval.saturating_mul(2)
+        {
+            let message = format!("must be at least two rows long ({interval} µs each), not {season} µs");
+            return error("season_us", message);
+        }
+        Ok(())
+    }
 }
 
 /// What kind of anomaly.
@@ -210,59 +253,4 @@ pub struct ConfigError {
     pub field: &'static str,
     /// What is wrong, and what to write instead.
     pub message: String,
-}
-
-/// A detector for any number of keys.
-#[derive(Debug)]
-pub struct Detector {
-    config: DetectorConfig,
-}
-
-/// What a detector knows of one key.
-#[derive(Debug, Clone)]
-pub struct DetectorState {
-    n_seen: u64,
-}
-
-impl Detector {
-    /// A detector as configured.
-    ///
-    /// # Errors
-    /// A value out of range.
-    pub fn new(config: DetectorConfig) -> Result<Self, ConfigError> {
-        Ok(Detector { config })
-    }
-
-    /// The name and version of the model, for the column `model_version`: changes when a row's score may.
-    pub fn version(&self) -> String {
-        format!("{}/1", self.config.method.name())
-    }
-
-    /// What is known of a key before its first row.
-    pub fn begin(&self) -> DetectorState {
-        DetectorState { n_seen: 0 }
-    }
-
-    /// Judges a row, then learns from it.
-    pub fn observe(&mut self, state: &mut DetectorState, row: Observation<'_>, verdict: &mut Verdict) {
-        let _ = row;
-        state.n_seen += 1;
-        verdict.n_seen = state.n_seen;
-    }
-
-    /// Appends the state's bytes.
-    pub fn encode(&self, state: &DetectorState, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&state.n_seen.to_le_bytes());
-    }
-
-    /// The state that [`Detector::encode`] wrote with the same configuration.
-    ///
-    /// # Errors
-    /// Bytes that are none, or of another configuration.
-    pub fn decode(&self, bytes: &[u8]) -> Result<DetectorState, StateError> {
-        let mut reader = crate::bytes::Reader::new(bytes);
-        let state = DetectorState { n_seen: reader.u64()? };
-        reader.end()?;
-        Ok(state)
-    }
 }

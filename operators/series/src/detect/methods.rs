@@ -4,11 +4,17 @@
 //! probabilities of that. It need not be robust beyond what its mathematics gives it, since rows that stand out come back
 //! with a small weight, or not at all.
 
+pub(crate) mod ar;
+pub(crate) mod cusum;
+pub(crate) mod each;
+pub(crate) mod ewma;
 mod features;
 pub(crate) mod forest;
 pub(crate) mod kmeans;
 pub(crate) mod one_class;
 pub(crate) mod pca;
+pub(crate) mod quartiles;
+pub(crate) mod seasonal;
 #[cfg(test)]
 mod trials;
 mod windows;

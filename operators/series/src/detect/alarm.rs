@@ -1,0 +1,55 @@
+//! What an anomaly is called, and how bad it is.
+
+use super::calibration::Ruling;
+use super::key::Judgement;
+use super::{Class, Method, Severity};
+
+/// A day, microseconds.
+pub(crate) const DAY_US: i64 = 86_400_000_000;
+
+/// An anomalous row.
+#[derive(Debug)]
+pub(crate) struct Alarm<'a> {
+    /// How it was judged.
+    pub judgement: &'a Judgement,
+    /// Its event.
+    pub ruling: &'a Ruling,
+    /// By which method.
+    pub method: Method,
+}
+
+impl Alarm<'_> {
+    /// What kind of anomaly.
+    pub fn class(&self) -> Class {
+        match self.method {
+            Method::Auto => self.judgement.class,
+            Method::Cusum => Class::Drift,
+            Method::Seasonal => Class::Seasonal,
+            Method::Kmeans | Method::Pca | Method::Forest | Method::OneClass => {
+                if self.judgement.size < 3.0 {
+                    Class::Outlier
+                } else {
+                    Class::Spike
+                }
+            }
+            Method::Ewma | Method::Mad | Method::Iqr | Method::Ar => Class::Spike,
+        }
+    }
+
+    /// How bad: a point each for how far beyond the threshold the event's rarest row is, how many times as large as what is ordinary this
+    /// one is, and how long it lasts; two for each of these by far.
+    pub fn severity(&self) -> Severity {
+        let points =
+            |value: f64, much: f64, very_much: f64| u32::from(value >= much) + u32::from(value >= very_much);
+        let rarity = self.ruling.event_rarity - self.ruling.threshold;
+        let sum = points(rarity, 1.0, 2.5)
+            + points(self.judgement.size, 8.0, 20.0)
+            + points(f64::from(self.ruling.event_rows), 10.0, 60.0);
+        match sum {
+            0 => Severity::Low,
+            1 | 2 => Severity::Medium,
+            3 | 4 => Severity::High,
+            _ => Severity::Critical,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! From rarities to alarms: a p-value of the row, events, and a threshold that makes as many false events as were asked for.
+//!
+//! Each way to raise an alarm says how rare a row is; the rarest counts, and how rare *that* is among the key's own rows is the p-value. So
+//! ways that overlap, or are many, cost nothing.
+//!
+//! An event begins with a row whose p-value is at most the threshold, and lasts while p-values stay at most [`RELEASE`] times it. Rows of an event
+//! are anomalies, so consecutive anomalous rows are one alarm. Rare rows come in clusters, and a cluster is one event: the threshold for rows
+//! is that for events times the mean size of clusters (one over the extremal index: Leadbetter, Extremes and local dependence in
+//! stationary sequences, 1983; estimated by runs).
+//!
+//! Of an event only the first row teaches how rare rows are: all of them would make a long incident ordinary, and none would make the tail
+//! ever thinner.
+
+use super::fields::Fields;
+use super::tail::Tail;
+use crate::bytes::StateError;
+
+/// How much commoner than the threshold a row may be for an event to go on.
+const RELEASE: f64 = 8.0;
+
+/// Clusters are measured among rows commoner than the threshold by this factor, of which there are enough.
+const CLUSTERS_AT: f64 = 8.0;
+
+/// Events that the mean size of clusters is remembered over.
+const CLUSTERS: f64 = 100.0;
+
+/// The largest mean size of clusters.
+const CLUSTER_MAX: f64 = 8.0;
+
+/// Steps of the scale of rarities per unit of −ln p.
+const STEPS_PER_UNIT: f64 = 4.0;
+
+/// Rows before which no alarm is raised.
+const ROWS_MIN: f64 = 32.0;
+
+/// The calibration of one key.
+#[derive(Debug, Clone)]
+pub(crate) struct Calibration {
+    tail: Tail<64>,
+    rows: f64,
+    clusters: f64,
+    clustered: f64,
+    in_cluster: bool,
+    /// Rows of the event that is on; 0: none is.
+    event_rows: u32,
+    event_since_us: i64,
+    /// −ln p of the event's rarest row.
+    event_rarity: f64,
+}
+
+/// What calibration says of a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ruling {
+    /// The share of rows that were at least as rare.
+    pub p_value: f64,
+    /// Whether the row belongs to an event.
+    pub anomaly: bool,
+    /// Rows of the event, with this one.
+    pub event_rows: u32,
+    /// When it began.
+    pub event_since_us: i64,
+    /// −ln p of its rarest row.
+    pub event_rarity: f64,
+    /// −ln p at which a row begins an event.
+    pub threshold: f64,
+}
+
+impl Calibration {
+    /// Of nothing.
+    pub fn new() -> Self {
+        Calibration {
+            tail: Tail::new(),
+            rows: 0.0,
+            clusters: 0.0,
+            clustered: 0.0,
+            in_cluster: false,
+            event_rows: 0,
+            event_since_us: 0,
+            event_rarity: 0.0,
+        }
+    }
+
+    /// Rules on a row as rare as `rarity` says (−ln p of its rarest view), where `wanted` events a row are wanted. Learns from it too.
+    pub fn rule(&mut self, rarity: f64, wanted: f64, time_us: i64) -> Ruling {
+        let size = if self.clusters >= 8.0 { self.clustered / self.clusters } else { 1.0 };
+        let allowed = (wanted * size.clamp(1.0, CLUSTER_MAX)).clamp(1e-12, 0.05);
+        let place = rarity * STEPS_PER_UNIT;
+        let overall = self.tail.rarity(place);
+        let p_value = libm::exp(-overall);
+        let ready = self.rows >= ROWS_MIN;
+        let begins = ready && p_value <= allowed;
+        let goes_on = self.event_rows > 0 && p_value <= (allowed * RELEASE).min(0.1);
+        let anomaly = begins || goes_on;
+        if !anomaly {
+            self.event_rows = 0;
+            self.event_rarity = 0.0;
+        } else {
+            if self.event_rows == 0 {
+                self.event_since_us = time_us;
+            }
+            self.event_rows = self.event_rows.saturating_add(1);
+            self.event_rarity = self.event_rarity.max(overall);
+        }
+        if self.event_rows <= 1 {
+            self.tail.add(place);
+            self.rows = (self.rows + 1.0).min(1e9);
+            self.count_clusters(p_value <= (CLUSTERS_AT * wanted).clamp(0.002, 0.05));
+        }
+        Ruling {
+            p_value,
+            anomaly,
+            event_rows: self.event_rows,
+            event_since_us: self.event_since_us,
+            event_rarity: self.event_rarity,
+            threshold: -libm::log(allowed),
+        }
+    }
+
+    fn count_clusters(&mut self, rare: bool) {
+        if rare && !self.in_cluster {
+            let keep = 1.0 - 1.0 / CLUSTERS;
+            self.clusters = self.clusters * keep + 1.0;
+            self.clustered *= keep;
+        }
+        self.clustered += f64::from(u8::from(rare));
+        self.in_cluster = rare;
+    }
+
+    /// Ends the event: what it showed is ordinary from now on.
+    pub fn settle(&mut self) {
+        self.event_rows = 0;
+        self.event_rarity = 0.0;
+    }
+
+    /// Walks over its fields.
+    pub fn fields(&mut self, fields: &mut Fields<'_, '_>) -> Result<(), StateError> {
+        self.tail.fields(fields)?;
+        fields.f64(&mut self.rows)?;
+        fields.f64(&mut self.clusters)?;
+        fields.f64(&mut self.clustered)?;
+        fields.bool(&mut self.in_cluster)?;
+        fields.u32(&mut self.event_rows)?;
+        fields.i64(&mut self.event_since_us)?;
+        fields.f64(&mut self.event_rarity)
+    }
+}

@@ -1,0 +1,161 @@
+//! The profile of a season: what is usual at each of its times, by the local clock, so that a day of 23 or 25 hours is a day like others.
+//!
+//! 96 points (a quarter of an hour each, for a day) with straight lines between them, whatever the interval of rows: a row teaches the two points
+//! beside it (hat functions; Hastie, Tibshirani, Friedman, The elements of statistical learning, 2009, section 5.2).
+
+use super::fields::Fields;
+use super::numbers::gain;
+use crate::bytes::StateError;
+
+const POINTS: usize = 96;
+
+/// A point remembers about so many seasons.
+const SEASONS: f64 = 10.0;
+
+/// A point says something once it was taught so often.
+const TAUGHT_MIN: u8 = 2;
+
+/// Short floats hold nothing larger.
+const SIZE_MAX: f64 = 1e37;
+
+/// The profile of one input.
+#[derive(Debug, Clone)]
+pub(crate) struct Season {
+    /// Values are kept as differences from this one, the first.
+    base: f64,
+    points: [f32; POINTS],
+    taught: [u8; POINTS],
+    /// Sum of the points, and how many of them were taught.
+    sum: f64,
+    known: u32,
+    /// The point that the latest row came after.
+    latest: u32,
+}
+
+/// A time of the season: between two points.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Phase {
+    left: usize,
+    right: usize,
+    /// How far it is from the left one to the right one, 0 to 1.
+    part: f64,
+}
+
+impl Phase {
+    /// The place of a local time in a season of so many microseconds.
+    pub fn new(local_us: i64, season_us: i64) -> Self {
+        let season_us = season_us.max(1);
+        let place = local_us.rem_euclid(season_us) as f64 / season_us as f64 * POINTS as f64;
+        let left = (place as usize).min(POINTS - 1);
+        Phase { left, right: (left + 1) % POINTS, part: place - left as f64 }
+    }
+}
+
+impl Season {
+    /// Of nothing, around a first value.
+    pub fn new(base: f64) -> Self {
+        Season { base, points: [0.0; POINTS], taught: [0; POINTS], sum: 0.0, known: 0, latest: u32::MAX }
+    }
+
+    /// The mean of the profile.
+    pub fn level(&self) -> f64 {
+        self.base + self.sum / f64::from(self.known.max(1))
+    }
+
+    /// What the seasons before this one, and nothing of it, would have said of a row: where a row comes after another point than the row
+    /// before it, from the points ahead, which were last taught a season ago. It shows whether there is a season at all, where
+    /// [`Season::usual`] would be flattered by having followed the latest rows.
+    pub fn foretold(&mut self, phase: Phase, rows: f64) -> Option<f64> {
+        let entered = self.latest != phase.left as u32;
+        self.latest = phase.left as u32;
+        if !entered {
+            return None;
+        }
+        if rows <= POINTS as f64 {
+            return self.usual(phase);
+        }
+        let after = (phase.right + 1) % POINTS;
+        if self.taught[phase.right] < TAUGHT_MIN || self.taught[after] < TAUGHT_MIN {
+            return None;
+        }
+        let (first, second) = (f64::from(self.points[phase.right]), f64::from(self.points[after]));
+        Some(self.base + first + (first - second) * (1.0 - phase.part))
+    }
+
+    /// What is usual at this time; `None` where too little was seen.
+    pub fn usual(&self, phase: Phase) -> Option<f64> {
+        let silent = |point: usize| self.taught[point] < TAUGHT_MIN;
+        if silent(phase.left) || phase.part > 0.0 && silent(phase.right) {
+            return None;
+        }
+        Some(self.base + self.between(phase))
+    }
+
+    fn between(&self, phase: Phase) -> f64 {
+        let (left, right) = (f64::from(self.points[phase.left]), f64::from(self.points[phase.right]));
+        left + (right - left) * phase.part
+    }
+
+    /// Learns what was seen at this time; `rows` of the key make a season. What lies farther than `trusted` from what is usual counts as
+    /// lying there.
+    pub fn learn(&mut self, phase: Phase, value: f64, rows: f64, trusted: f64, weight: f64) {
+        let known = self.usual(phase).is_some();
+        let error = value - self.base - self.between(phase);
+        let error = if known { error.clamp(-trusted, trusted) } else { error };
+        let error = error.clamp(-SIZE_MAX, SIZE_MAX);
+        let memory = (SEASONS * rows / POINTS as f64).max(SEASONS);
+        for (point, share) in [(phase.left, 1.0 - phase.part), (phase.right, phase.part)] {
+            let taught = self.taught[point];
+            // Alone at first, a point takes the value as it is: the other one may say nothing yet.
+            let target = if taught == 0 { value - self.base - f64::from(self.points[point]) } else { error };
+            let step = share * weight * gain(f64::from(taught), memory);
+            let before = f64::from(self.points[point]);
+            let moved = before + step * target.clamp(-SIZE_MAX, SIZE_MAX);
+            self.points[point] = moved.clamp(-SIZE_MAX, SIZE_MAX) as f32;
+            self.sum += f64::from(self.points[point]) - before;
+            if weight > 0.0 && (share >= 0.5 || taught == 0 && share > 0.0) {
+                self.known += u32::from(taught == 0);
+                self.taught[point] = taught.saturating_add(1);
+            }
+        }
+    }
+
+    /// Walks over its fields.
+    pub fn fields(&mut self, fields: &mut Fields<'_, '_>) -> Result<(), StateError> {
+        fields.f64(&mut self.base)?;
+        fields.f32s(&mut self.points)?;
+        fields.u8s(&mut self.taught)?;
+        fields.f64(&mut self.sum)?;
+        fields.u32(&mut self.known)?;
+        fields.u32(&mut self.latest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::{DAY_US, Random};
+
+    #[test]
+    fn a_wave_with_noise_is_learnt_in_a_few_seasons() {
+        let mut random = Random::new(4);
+        let mut season = Season::new(100.0);
+        let wave = |row: i64| 100.0 + 40.0 * libm::sin(row as f64 / 1440.0 * std::f64::consts::TAU);
+        let phase = |row: i64| Phase::new(row * DAY_US / 1440, DAY_US);
+        for row in 0..1440 * 4 {
+            season.learn(phase(row), wave(row) + 3.0 * random.normal(), 1440.0, 1e9, 1.0);
+        }
+        let square = |row: i64| (season.usual(phase(row)).unwrap() - wave(row)).powi(2);
+        let error = ((0..1440).map(square).sum::<f64>() / 1440.0).sqrt();
+        assert!(error < 1.0, "{error}");
+    }
+
+    #[test]
+    fn hours_teach_their_points_and_nothing_is_said_of_others() {
+        let mut season = Season::new(0.0);
+        for row in 0..72 {
+            season.learn(Phase::new(row * DAY_US / 24, DAY_US), (row % 24) as f64, 24.0, 1e9, 1.0);
+        }
+        assert_eq!(season.usual(Phase::new(DAY_US / 48, DAY_US)), None);
+    }
+}
