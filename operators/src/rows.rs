@@ -10,6 +10,13 @@ pub mod counters;
 
 pub use counters::{StepCounters, StepMeter};
 
+/// The hidden column that carries event time through a dataflow.
+pub const TIME: &str = "__time";
+/// The hidden column of a row's source and split: source number << 32 | split number.
+pub const SPLIT: &str = "__split";
+/// The hidden column of a row's offset in its split.
+pub const OFFSET: &str = "__offset";
+
 /// Applies `logic` to each batch; what it gives (`None`: nothing) goes on at the same tick. Batches that end up empty are dropped.
 ///
 /// ```text

@@ -13,18 +13,18 @@
 //! | file | what |
 //! |---|---|
 //! | `grid` | where fixed windows begin and end, days of a time zone included |
-//! | `keys` | key columns ↔ bytes and hash |
-//! | `groups` | (key, pane) → group number of the accumulators |
 //! | `partial` | aggregation before the exchange |
 //! | `panes` | tumbling and hopping windows |
 //! | `sessions` | sessions: gaps, merges, a maximum length |
 //! | `fired` | the batch that leaves |
 //! | `snapshot` | open windows as rows of a checkpoint, and back |
+//!
+//! Keys, their groups and state by key are [`crate::keyed`]'s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_engine::checkpoint::{CutTracker, Cuts, Part};
 use thalweg_engine::control::{Control, JobError};
@@ -39,12 +39,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
 
 use crate::aggregate::Aggregate;
+use crate::keyed::keys::KeyEncoder;
+use crate::keyed::{self, KeyedRows, RestoredState};
+use crate::rows::TIME;
 use crate::stopwatch::Stopwatches;
 
 mod fired;
 mod grid;
-mod groups;
-mod keys;
 mod panes;
 mod partial;
 mod sessions;
@@ -53,19 +54,9 @@ mod snapshot;
 mod tests;
 
 pub use grid::Grid;
-use keys::KeyEncoder;
-pub use keys::is_key_type;
 use panes::Panes;
 use partial::Partial;
 use sessions::Sessions;
-pub use snapshot::RestoredState;
-
-/// The hidden column that carries event time through a dataflow.
-pub const TIME: &str = "__time";
-/// The hidden column of a row's source and split: source number << 32 | split number.
-pub const SPLIT: &str = "__split";
-/// The hidden column of a row's offset in its split.
-pub const OFFSET: &str = "__offset";
 
 /// What rows a window gathers. All lengths in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +86,9 @@ pub enum Window {
 pub struct AggregateCall {
     /// The aggregate, typed.
     pub aggregate: Aggregate,
-    /// Its arguments, as indexes into [`WindowRows::inputs`].
+    /// Its arguments, as indexes into [`KeyedRows::inputs`].
     pub arguments: Vec<usize>,
-    /// SQL's `filter (where …)`: a Boolean column among [`WindowRows::inputs`].
+    /// SQL's `filter (where …)`: a Boolean column among [`KeyedRows::inputs`].
     pub filter: Option<usize>,
     /// What it is, in words that no other aggregate of the step has: a checkpoint's state is found by it, also when the step has
     /// got other aggregates since.
@@ -115,7 +106,7 @@ pub struct WindowConfig {
     pub window: Window,
     /// The key columns as they leave: names and types.
     pub keys: Vec<Field>,
-    /// The types of [`WindowRows::inputs`].
+    /// The types of [`KeyedRows::inputs`].
     pub inputs: Vec<DataType>,
     /// The aggregates.
     pub aggregates: Vec<AggregateCall>,
@@ -141,19 +132,6 @@ impl WindowConfig {
     fn needs_order(&self) -> bool {
         self.aggregates.iter().any(|call| call.aggregate.needs_order())
     }
-}
-
-/// What a windowed step takes from a batch; all arrays have the same length.
-#[derive(Debug, Clone)]
-pub struct WindowRows {
-    /// The key columns.
-    pub keys: Vec<ArrayRef>,
-    /// Arguments and filters of the aggregates.
-    pub inputs: Vec<ArrayRef>,
-    /// Event time, as a timestamp in microseconds.
-    pub time: ArrayRef,
-    /// [`SPLIT`] and [`OFFSET`], where the stream has them.
-    pub order: Option<(ArrayRef, ArrayRef)>,
 }
 
 /// What the windows of a step have done, over all workers of a process.
@@ -233,13 +211,15 @@ pub fn window<'scope>(
     reports: Reports<'scope>,
     config: WindowConfig,
     job: WindowJob,
-    mut rows_of: impl FnMut(&RecordBatch) -> Result<Option<WindowRows>, JobError> + 'static,
+    mut rows_of: impl FnMut(&RecordBatch) -> Result<Option<KeyedRows>, JobError> + 'static,
 ) -> BatchStream<'scope> {
     let scope = rows.scope();
     let peers = scope.peers();
     let control = job.control.clone();
     let busy = job.counters.busy.add();
-    let mut encoder = KeyEncoder::new(&config);
+    let input = |(i, data_type): (usize, &DataType)| Field::new(format!("__in_{i}"), data_type.clone(), true);
+    let inputs = config.inputs.iter().enumerate().map(input);
+    let mut encoder = KeyEncoder::new(&config.keys, inputs, config.needs_order());
     let partial = match &config.window {
         Window::Tumbling(_) | Window::Hopping { .. } if peers > 1 => Some(Partial::new(&config)),
         // With one worker nothing crosses; sessions are mostly one row a key and tick, so there is nothing to gather.
@@ -359,7 +339,7 @@ fn gather<'scope>(
             {
                 match state.snapshot() {
                     Ok((full, batches)) => {
-                        let part = snapshot::part(&step, worker, peers, full, batches);
+                        let part = keyed::snapshot::part(&step, worker, peers, full, batches);
                         job.cuts.give(cut, participant, Part::State(part));
                     }
                     Err(error) => job.control.fail(error),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrow::array::RecordBatch;
 
+use crate::series::SeriesCounters;
 use crate::stopwatch::{Stopwatch, Stopwatches};
 use crate::window::WindowCounters;
 
@@ -16,6 +17,8 @@ pub struct StepCounters {
     busy: Stopwatches,
     /// What its windows have done, if it has any.
     pub windows: Arc<WindowCounters>,
+    /// What its model has done, if it has one.
+    pub series: Arc<SeriesCounters>,
 }
 
 impl StepCounters {
@@ -36,7 +39,7 @@ impl StepCounters {
 
     /// How long it has been at work, summed over the workers.
     pub fn busy(&self) -> std::time::Duration {
-        self.busy.total() + self.windows.busy.total()
+        self.busy.total() + self.windows.busy.total() + self.series.busy.total()
     }
 }
 

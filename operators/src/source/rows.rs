@@ -13,7 +13,7 @@ use thalweg_schemas::Format;
 use thalweg_schemas::time::{TIME_ZONE, timestamp_type};
 
 use super::{Record, SourceConfig, SplitInfo};
-use crate::window::{OFFSET, SPLIT, TIME};
+use crate::rows::{OFFSET, SPLIT, TIME};
 
 /// What Kafka knows of a record, as a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

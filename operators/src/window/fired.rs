@@ -9,9 +9,9 @@ use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::EventTime;
 use thalweg_schemas::time::TIME_ZONE;
 
-use super::keys::{KeyDecoder, TIME_AT};
 use super::{AggregateCall, WindowConfig};
 use crate::aggregate::{Accumulator, RowOrder, Rows};
+use crate::keyed::keys::{KeyDecoder, TIME_AT};
 
 /// Windows that leave as one batch, at most: enough to be cheap a row, few enough not to be felt in memory.
 pub(super) const FIRED_ROWS_MAX: usize = 16_384;
@@ -128,7 +128,7 @@ pub(super) struct FiredBatch {
 
 impl FiredBatch {
     pub(super) fn new(config: &WindowConfig) -> Self {
-        FiredBatch { schema: config.output(), decoder: KeyDecoder::new(config) }
+        FiredBatch { schema: config.output(), decoder: KeyDecoder::new(&config.keys) }
     }
 
     /// The results of windows, in the order given.

@@ -21,11 +21,12 @@ use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::EventTime;
 
 use super::fired::{Accumulators, FIRED_ROWS_MAX, Fired, FiredBatch};
-use super::groups::Groups;
-use super::keys::{KEY_AT, Key, TIME_AT};
 use super::partial::PANE;
-use super::snapshot::{self, Chain, RestoredState};
+use super::snapshot;
 use super::{Grid, Window, WindowConfig};
+use crate::keyed::groups::Groups;
+use crate::keyed::keys::{KEY_AT, Key, TIME_AT};
+use crate::keyed::snapshot::{Chain, RestoredState, wanted};
 
 /// The pane of a time; remembers the last one, which most rows share with their neighbours.
 pub(super) struct PaneOf {
@@ -180,7 +181,7 @@ impl Panes {
             rows += batch.num_rows();
             let panes = batch.column(TIME_AT).as_primitive::<Int64Type>();
             let groups = &self.groups;
-            let wanted = snapshot::wanted(batch, worker, workers, |row, hash, key| {
+            let wanted = wanted(batch, worker, workers, |row, hash, key| {
                 let pane = panes.value(row);
                 !has_fired(pane) && !groups.contains(hash, key, pane)
             })?;

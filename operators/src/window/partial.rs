@@ -12,9 +12,9 @@ use thalweg_engine::exchange::HASH;
 
 use super::WindowConfig;
 use super::fired::Accumulators;
-use super::groups::Groups;
-use super::keys::{KEY, KEY_AT, TIME_AT};
 use super::panes::PaneOf;
+use crate::keyed::groups::Groups;
+use crate::keyed::keys::{KEY, KEY_AT, TIME_AT};
 
 /// The column that tells a batch of states from a batch of rows, in the place of event time: the pane's start.
 pub(super) const PANE: &str = "__pane";

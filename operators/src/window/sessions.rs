@@ -22,9 +22,9 @@ use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::EventTime;
 
 use super::fired::{Accumulators, FIRED_ROWS_MAX, Fired, FiredBatch};
-use super::keys::{KEY_AT, Key, TIME_AT};
-use super::snapshot::Chain;
 use super::{Window, WindowConfig};
+use crate::keyed::keys::{KEY_AT, Key, TIME_AT};
+use crate::keyed::snapshot::Chain;
 
 mod snapshot;
 

@@ -8,67 +8,16 @@
 //! No row says that something is gone: whatever ended at or before the cut's watermark has fired, so such rows are passed over when
 //! a window is restored. The watermark of a unit's older row never lies behind that of a newer one, so none comes back.
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, SchemaRef, UInt64Type};
-use thalweg_engine::checkpoint::StatePart;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_engine::control::JobError;
 use thalweg_engine::exchange::HASH;
-use thalweg_engine::shard::{shard_of, worker_of};
-use thalweg_engine::watermark::{BEGINNING, EventTime};
 
 use super::fired::Accumulators;
-use super::keys::KEY;
-
-/// Rows of a batch of state, at most.
-pub(super) const STATE_ROWS_MAX: usize = 16_384;
-/// Below so many rows in files nobody minds that most of them are out of date.
-const CHAIN_ROWS_MIN: usize = 10_000;
-/// Files of a chain, at most: manifests name them all, and a restart reads them one after the other.
-const CHAIN_FILES_MAX: usize = 16;
-
-/// What a window's operator starts with after a restart.
-#[derive(Debug, Clone)]
-pub struct RestoredState {
-    /// The batches of each file that holds shards of this worker, oldest first.
-    pub files: Vec<Vec<RecordBatch>>,
-    /// The job's watermark at the cut.
-    pub watermark: EventTime,
-}
-
-impl RestoredState {
-    /// That of a job at its beginning.
-    pub fn nothing() -> Self {
-        RestoredState { files: Vec::new(), watermark: BEGINNING }
-    }
-}
-
-/// How long a worker's chain of files has become, and so when the next one must hold everything.
-#[derive(Debug, Default)]
-pub(super) struct Chain {
-    rows: usize,
-    files: usize,
-}
-
-impl Chain {
-    /// After a restart from so many files of so many rows.
-    pub(super) fn restored(files: usize, rows: usize) -> Self {
-        Chain { rows, files }
-    }
-
-    /// Whether the next file is to hold all `live` groups rather than the `changed` ones, of which it takes note.
-    pub(super) fn grow(&mut self, changed: usize, live: usize) -> bool {
-        let full = self.files == 0
-            || self.files >= CHAIN_FILES_MAX
-            || self.rows + changed > 2 * live + CHAIN_ROWS_MIN;
-        if full {
-            *self = Chain { rows: live, files: 1 };
-        } else if changed > 0 {
-            *self = Chain { rows: self.rows + changed, files: self.files + 1 };
-        }
-        full
-    }
-}
+use crate::keyed::keys::KEY;
+use crate::keyed::snapshot::STATE_ROWS_MAX;
 
 /// The columns that a row of state begins with; `then` follow, and a state of each aggregate.
 pub(super) fn schema(then: Vec<Field>, accumulators: &Accumulators) -> SchemaRef {
@@ -76,7 +25,7 @@ pub(super) fn schema(then: Vec<Field>, accumulators: &Accumulators) -> SchemaRef
         vec![Field::new(HASH, DataType::UInt64, false), Field::new(KEY, DataType::Binary, false)];
     fields.extend(then);
     fields.extend(accumulators.state_fields());
-    std::sync::Arc::new(arrow::datatypes::Schema::new(fields))
+    Arc::new(Schema::new(fields))
 }
 
 /// Batches of rows for groups; `columns` makes the columns before the states.
@@ -87,41 +36,12 @@ pub(super) fn batches(
     columns: impl Fn(&[u32]) -> Vec<ArrayRef>,
 ) -> Result<Vec<RecordBatch>, JobError> {
     if groups.is_empty() {
-        return Ok(vec![RecordBatch::new_empty(std::sync::Arc::clone(schema))]);
+        return Ok(vec![RecordBatch::new_empty(Arc::clone(schema))]);
     }
     let batch = |part: &[u32]| {
         let mut all = columns(part);
         all.extend(accumulators.states(part));
-        Ok(RecordBatch::try_new(std::sync::Arc::clone(schema), all)?)
+        Ok(RecordBatch::try_new(Arc::clone(schema), all)?)
     };
     groups.chunks(STATE_ROWS_MAX).map(batch).collect()
-}
-
-/// The rows of a batch that belong to worker `worker` of `workers` and are wanted (`keep`: row, hash, key).
-pub(super) fn wanted(
-    batch: &RecordBatch,
-    worker: usize,
-    workers: usize,
-    mut keep: impl FnMut(usize, u64, &[u8]) -> bool,
-) -> Result<RecordBatch, JobError> {
-    let hashes = batch.column(0).as_primitive::<UInt64Type>();
-    let keys: &BinaryArray = batch.column(1).as_binary();
-    let mask: BooleanArray = (0..batch.num_rows())
-        .map(|row| {
-            let hash = hashes.value(row);
-            Some(worker_of(shard_of(hash), workers) == worker && keep(row, hash, keys.value(row)))
-        })
-        .collect();
-    Ok(filter_record_batch(batch, &mask)?)
-}
-
-/// A part of a cut; `None` where nothing has changed.
-pub(super) fn part(
-    step: &str,
-    worker: usize,
-    workers: usize,
-    full: bool,
-    batches: Vec<RecordBatch>,
-) -> StatePart {
-    StatePart { step: step.to_owned(), worker, workers, full, batches }
 }

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
-use thalweg_operators::window::TIME;
+use thalweg_operators::rows::TIME;
 
 /// What Kafka calls a record without a timestamp.
 const NO_TIMESTAMP: i64 = -1;

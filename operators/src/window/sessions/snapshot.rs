@@ -10,8 +10,9 @@ use arrow::array::{AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, 
 use arrow::datatypes::{DataType, Field, Int64Type, UInt64Type};
 use thalweg_engine::control::JobError;
 
-use super::super::snapshot::{self, Chain, RestoredState};
+use super::super::snapshot;
 use super::{NONE, Sessions, waiting_hash};
+use crate::keyed::snapshot::{Chain, RestoredState, wanted};
 
 const START: &str = "__start";
 const LAST: &str = "__last";
@@ -108,7 +109,7 @@ impl Sessions {
                 let lasts = batch.column(LAST_AT).as_primitive::<Int64Type>();
                 let waiting = batch.column(WAITING_AT).as_boolean();
                 let several_files = state.files.len() > 1;
-                let wanted = snapshot::wanted(batch, worker, workers, |row, hash, key| {
+                let wanted = wanted(batch, worker, workers, |row, hash, key| {
                     let (start, last) = (starts.value(row), lasts.value(row));
                     if waiting.value(row) {
                         return start >= watermark && !self.waits(hash, key, start);

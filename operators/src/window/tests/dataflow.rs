@@ -19,15 +19,13 @@ use thalweg_schemas::{Field as SchemaField, FieldType, Format, Schema, Timestamp
 
 use super::model::{Event, Output};
 use crate::aggregate::{Aggregate, Function};
-use crate::rows::map_batches;
+use crate::keyed::{KeyedRows, RestoredState};
+use crate::rows::{OFFSET, SPLIT, TIME, map_batches};
 use crate::source::{
     EventTimeConfig, ReadProgress, ReadRequest, Record, SourceConfig, SourceCounters, SourceError, SourceJob,
     SplitInfo, SplitReader, source,
 };
-use crate::window::{
-    AggregateCall, OFFSET, RestoredState, SPLIT, TIME, Window, WindowConfig, WindowCounters, WindowJob,
-    WindowRows, window,
-};
+use crate::window::{AggregateCall, Window, WindowConfig, WindowCounters, WindowJob, window};
 
 /// How a test's job is run. None of it may show in what comes out.
 #[derive(Debug, Clone)]
@@ -231,7 +229,7 @@ fn window_config(job: &TestJob) -> WindowConfig {
     WindowConfig { name: "window".into(), window: job.window.clone(), keys, inputs, aggregates }
 }
 
-fn rows_of(batch: &RecordBatch, with_number: bool) -> Result<Option<WindowRows>, JobError> {
+fn rows_of(batch: &RecordBatch, with_number: bool) -> Result<Option<KeyedRows>, JobError> {
     let column = |name: &str| -> ArrayRef { Arc::clone(&batch[name]) };
     let cost = batch["cost"].as_primitive::<Decimal128Type>();
     let nothing = arrow::array::Decimal128Array::new_scalar(0);
@@ -242,7 +240,7 @@ fn rows_of(batch: &RecordBatch, with_number: bool) -> Result<Option<WindowRows>,
         keys.push(column("number"));
     }
     let inputs = vec![column("float"), column("cost"), column("number"), column("name"), Arc::new(paid)];
-    Ok(Some(WindowRows { keys, inputs, time: column(TIME), order: Some((column(SPLIT), column(OFFSET))) }))
+    Ok(Some(KeyedRows { keys, inputs, time: column(TIME), order: Some((column(SPLIT), column(OFFSET))) }))
 }
 
 fn then_config(window: Window) -> WindowConfig {
@@ -272,14 +270,9 @@ fn then_config(window: Window) -> WindowConfig {
     }
 }
 
-fn then_rows_of(batch: &RecordBatch) -> Result<Option<WindowRows>, JobError> {
+fn then_rows_of(batch: &RecordBatch) -> Result<Option<KeyedRows>, JobError> {
     let column = |name: &str| -> ArrayRef { Arc::clone(&batch[name]) };
-    Ok(Some(WindowRows {
-        keys: Vec::new(),
-        inputs: vec![column("__agg_0")],
-        time: column(TIME),
-        order: None,
-    }))
+    Ok(Some(KeyedRows { keys: Vec::new(), inputs: vec![column("__agg_0")], time: column(TIME), order: None }))
 }
 
 /// Runs a job over the events, which lie in their splits in the order given.

@@ -15,43 +15,47 @@ use thalweg_engine::exchange::HASH;
 use thalweg_engine::shard::hash_key;
 use thalweg_schemas::time::timestamp_type;
 
-use super::{OFFSET, SPLIT, TIME, WindowConfig, WindowRows};
+use super::KeyedRows;
+use crate::rows::{OFFSET, SPLIT, TIME};
 
 /// The name of the column of key bytes.
-pub(super) const KEY: &str = "__key";
+pub(crate) const KEY: &str = "__key";
 /// Where the columns of a keyed batch stand; then come split and offset where wanted, and the inputs.
-pub(super) const KEY_AT: usize = 1;
-pub(super) const TIME_AT: usize = 2;
+pub(crate) const KEY_AT: usize = 1;
+pub(crate) const TIME_AT: usize = 2;
 
 /// Makes keyed batches: hash, key bytes, event time, [split, offset,] inputs.
-pub(super) struct KeyEncoder {
+pub(crate) struct KeyEncoder {
     converter: Option<RowConverter>,
     order: bool,
     schema: SchemaRef,
 }
 
 impl KeyEncoder {
-    pub(super) fn new(config: &WindowConfig) -> Self {
+    /// For these key columns, and these columns of [`KeyedRows::inputs`]; `order`: with split and offset.
+    pub(crate) fn new(keys: &[Field], inputs: impl IntoIterator<Item = Field>, order: bool) -> Self {
         let mut fields = vec![
             Field::new(HASH, DataType::UInt64, false),
             Field::new(KEY, DataType::Binary, false),
             Field::new(TIME, timestamp_type(), false),
         ];
-        let order = config.needs_order();
         if order {
             fields.extend([
                 Field::new(SPLIT, DataType::Int64, false),
                 Field::new(OFFSET, DataType::Int64, false),
             ]);
         }
-        fields.extend(
-            config.inputs.iter().enumerate().map(|(i, t)| Field::new(format!("__in_{i}"), t.clone(), true)),
-        );
-        KeyEncoder { converter: converter(&config.keys), order, schema: Arc::new(Schema::new(fields)) }
+        fields.extend(inputs);
+        KeyEncoder { converter: converter(keys), order, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The columns of a keyed batch.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
     }
 
     /// A keyed batch of the rows.
-    pub(super) fn encode(&mut self, rows: WindowRows) -> Result<RecordBatch, JobError> {
+    pub(crate) fn encode(&mut self, rows: KeyedRows) -> Result<RecordBatch, JobError> {
         let count = rows.time.len();
         let keys = match &mut self.converter {
             Some(converter) => {
@@ -76,17 +80,17 @@ impl KeyEncoder {
 }
 
 /// Turns key bytes back into key columns.
-pub(super) struct KeyDecoder {
+pub(crate) struct KeyDecoder {
     converter: Option<RowConverter>,
 }
 
 impl KeyDecoder {
-    pub(super) fn new(config: &WindowConfig) -> Self {
-        KeyDecoder { converter: converter(&config.keys) }
+    pub(crate) fn new(keys: &[Field]) -> Self {
+        KeyDecoder { converter: converter(keys) }
     }
 
     /// The key columns of the given keys, in their order.
-    pub(super) fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, JobError> {
+    pub(crate) fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, JobError> {
         match &self.converter {
             Some(converter) => {
                 let parser = converter.parser();
@@ -99,7 +103,7 @@ impl KeyDecoder {
 
 /// A key's bytes, kept. Most keys are short: they lie where they are compared, not on the heap.
 #[derive(Clone)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Short { length: u8, bytes: [u8; Key::SHORT_MAX] },
     Long(Box<[u8]>),
 }

@@ -7,7 +7,7 @@ use super::keys::Key;
 
 /// A table of groups. Numbers are dense and used again after [`Groups::remove`].
 #[derive(Default)]
-pub(super) struct Groups {
+pub(crate) struct Groups {
     table: HashTable<u32>,
     groups: Vec<Group>,
     free: Vec<u32>,
@@ -26,7 +26,7 @@ struct Group {
 impl Groups {
     /// The group of a key in a pane, and whether it is new.
     #[inline]
-    pub(super) fn find_or_insert(&mut self, key_hash: u64, key: &[u8], pane: EventTime) -> (u32, bool) {
+    pub(crate) fn find_or_insert(&mut self, key_hash: u64, key: &[u8], pane: EventTime) -> (u32, bool) {
         let hash = mix(key_hash, pane);
         let found = self.table.find(hash, |at| {
             let group = &self.groups[*at as usize];
@@ -58,7 +58,7 @@ impl Groups {
     }
 
     /// Forgets a group; its number will be given out again.
-    pub(super) fn remove(&mut self, at: u32) {
+    pub(crate) fn remove(&mut self, at: u32) {
         let hash = self.groups[at as usize].hash;
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == at) {
             entry.remove();
@@ -70,17 +70,17 @@ impl Groups {
 
     /// Marks a group as changed; whether it was not marked before.
     #[inline]
-    pub(super) fn mark_changed(&mut self, at: u32) -> bool {
+    pub(crate) fn mark_changed(&mut self, at: u32) -> bool {
         !std::mem::replace(&mut self.groups[at as usize].changed, true)
     }
 
     /// Whether a group that was marked is still that, and takes the mark away. One that was removed is not, whoever has its number.
-    pub(super) fn take_changed(&mut self, at: u32) -> bool {
+    pub(crate) fn take_changed(&mut self, at: u32) -> bool {
         std::mem::take(&mut self.groups[at as usize].changed)
     }
 
     /// Whether there is a group of a key in a pane.
-    pub(super) fn contains(&self, key_hash: u64, key: &[u8], pane: EventTime) -> bool {
+    pub(crate) fn contains(&self, key_hash: u64, key: &[u8], pane: EventTime) -> bool {
         let hash = mix(key_hash, pane);
         let is = |at: &u32| {
             let group = &self.groups[*at as usize];
@@ -90,24 +90,24 @@ impl Groups {
     }
 
     /// One more than the highest group number given out.
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.groups.len()
     }
 
     /// Groups held.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
 
-    pub(super) fn key(&self, at: u32) -> &[u8] {
+    pub(crate) fn key(&self, at: u32) -> &[u8] {
         &self.groups[at as usize].key
     }
 
-    pub(super) fn key_hash(&self, at: u32) -> u64 {
+    pub(crate) fn key_hash(&self, at: u32) -> u64 {
         self.groups[at as usize].key_hash
     }
 
-    pub(super) fn pane(&self, at: u32) -> EventTime {
+    pub(crate) fn pane(&self, at: u32) -> EventTime {
         self.groups[at as usize].pane
     }
 }
