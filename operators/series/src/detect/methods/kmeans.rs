@@ -6,9 +6,8 @@
 //!
 //! Centres move by MacQueen's rule (1967, "Some methods for classification and analysis of multivariate observations"), a step of
 //! 1/n for the n-th window of a centre (as in Sculley 2010, "Web-scale k-means clustering"), with n bounded to follow what changes. The
-//! first windows, a few rows apart, are the first centres. Windows of telemetry
-//! overlap, and clusters of overlapping windows tend to sines (Keogh & Lin 2005): that is no harm here, where only the distance counts, and
-//! the share of a period that a centre covers.
+//! first windows, a few rows apart, are the first centres. Windows of telemetry overlap, and clusters of overlapping windows tend to sines
+//! (Keogh & Lin 2005, "Clustering of time-series subsequences is meaningless"): that is no harm here, where only the distance counts.
 
 use super::windows::{Shape, Usual, VALUES_MAX, Windows, damaged, floats};
 use super::{Raw, Row, Scorer, Settings};

@@ -6,7 +6,7 @@
 //! hundred coordinates, so that the mean is a vector, learnt row by row and forgotten exponentially:
 //!
 //! ```text
-//!   features x ─▶ zⱼ = √(2/D) cos(ωⱼ·x + bⱼ) ─▶ distance of z from the mean of those before
+//!   features x ─▶ zⱼ = √(2/D) cos(ωⱼ·x + bⱼ) ─▶ density: z times the mean of those before ─▶ −ln density
 //! ```
 //!
 //! The kernel is a mean of Gaussians of several widths: narrow ones tell neighbours apart, wide ones tell far from farther.
@@ -24,6 +24,9 @@ const COSINES: usize = 256;
 
 /// Widths of the Gaussians, in standard deviations times the root of the number of features.
 const WIDTHS: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
+
+/// Smaller densities can't be told from 0: so large is the error of random features, 1/√D.
+const DENSITY_MIN: f64 = 1.0 / 16.0;
 
 /// Rows that are remembered.
 const MEMORY: f64 = 2000.0;
@@ -82,16 +85,16 @@ fn cosine(turns: f64) -> f64 {
 }
 
 impl OneClass {
-    /// The distance of coordinates from the mean.
-    fn distance(&self, cosines: &[f64; COSINES]) -> f64 {
+    /// −ln of the density where these cosines lie, which is 1 where all rows are the same.
+    fn rarity(&self, cosines: &[f64; COSINES]) -> f64 {
         let mut lanes = [0.0; 4];
         for (cosines, means) in cosines.chunks_exact(lanes.len()).zip(self.mean.chunks_exact(lanes.len())) {
             for ((lane, cosine), mean) in lanes.iter_mut().zip(cosines).zip(means) {
-                let difference = cosine - f64::from(*mean);
-                *lane += difference * difference;
+                *lane += cosine * f64::from(*mean);
             }
         }
-        (lanes.iter().sum::<f64>() / COSINES as f64 * 2.0).sqrt()
+        let density = 2.0 / COSINES as f64 * lanes.iter().sum::<f64>();
+        -libm::log(density.clamp(DENSITY_MIN, 1.0))
     }
 }
 
@@ -129,7 +132,7 @@ impl Scorer for OneClass {
             return;
         }
         let features = self.standards.of(row);
-        raw.strangeness = self.usual.multiple(self.distance(&shared.cosines(&features)));
+        raw.strangeness = self.usual.multiple(self.rarity(&shared.cosines(&features)));
         // The features' own distances: the machine's are of no single input.
         for (part, features) in raw.parts.iter_mut().zip(features.chunks_exact(EACH)) {
             *part = features.iter().map(|feature| feature * feature).sum();
@@ -140,7 +143,7 @@ impl Scorer for OneClass {
         if weight > 0.0 && self.standards.is_begun() {
             let cosines = shared.cosines(&self.standards.of(row));
             if self.seen >= WARMING / 2.0 {
-                self.usual.learn(self.distance(&cosines), weight);
+                self.usual.learn(self.rarity(&cosines), weight);
             }
             self.seen = (self.seen + weight).min(MEMORY);
             let rate = (weight / self.seen).min(1.0);
@@ -206,5 +209,13 @@ mod tests {
         strange[1] += 60.0;
         let parts = &trial.row(&strange, 0, 0.0).parts;
         assert!(parts[1] > parts[0].max(parts[2]), "{parts:?}");
+    }
+
+    #[test]
+    fn cosines_are_near_those_of_libm() {
+        for number in -2000..2000 {
+            let turns = f64::from(number) * 0.173;
+            assert!((cosine(turns) - libm::cos(TAU * turns)).abs() < 1e-7, "{turns}");
+        }
     }
 }
