@@ -1,4 +1,5 @@
 //! Tests of models and measures on real series.
 
 mod data;
+mod methods;
 mod reference;
