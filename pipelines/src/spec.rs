@@ -86,6 +86,9 @@ pub struct Spec {
 const FIELDS: [&str; 8] =
     ["pipeline", "description", "schemas", "sources", "steps", "sinks", "checkpoint", "memory"];
 
+/// What a step's fields are called: a column of such a name is hardly meant.
+const NO_COLUMNS: [&str; 6] = ["from", "where", "window", "by", "select", "having"];
+
 /// Reads a spec, and says everything that is wrong with it as far as the grammar goes.
 ///
 /// `origin` is the file as problems name it, and where relative paths of schemas start. The spec is there even when parts
@@ -100,7 +103,17 @@ pub fn read(
     overrides: &[Override],
 ) -> (Option<Spec>, Vec<Problem>) {
     let source = SourceText::new(origin, text);
-    let (root, mut problems) = yaml::read(&source);
+    let wrong_with = |root: &yaml::Node| {
+        let mut reader = reader::Reader::new(source.clone(), Vec::new());
+        let spec = read_root(&mut reader, root, source.clone());
+        let steps = spec.iter().flat_map(|spec| spec.steps.iter());
+        let columns = steps.flat_map(|step| step.by.iter().chain(&step.select)).flatten();
+        let odd = columns.filter(|column| NO_COLUMNS.contains(&column.name.as_str()));
+        let odd = odd.map(|column| column.name.at);
+        let at = |problem: &Problem| Span { line: problem.line, column: problem.column, length: 1 };
+        reader.problems.iter().map(at).chain(odd).collect()
+    };
+    let (root, mut problems) = yaml::read(&source, &wrong_with);
     let Some(mut root) = root else { return (None, problems) };
     let is_whole = problems.is_empty();
     for each in overrides {

@@ -8,6 +8,7 @@
 //!        └─▶ read  ──▶ tree, problems  what holds a fault is left out (recover.rs), said in words (slips.rs), and the rest is read
 //! ```
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use saphyr::{AnnotatedMapping, MarkedYaml, Scalar, YamlData};
@@ -19,6 +20,7 @@ use super::{Problem, SourceText, Span};
 mod lines;
 mod recover;
 mod slips;
+mod tabs;
 
 pub(super) use self::recover::read;
 
@@ -127,12 +129,22 @@ pub(super) fn parse(source: &SourceText) -> Result<Node, Box<Problem>> {
 
 /// The tree of a text, in which [`LEFT_OUT`] on the lines of `left_out` is [`Kind::Broken`].
 fn tree(source: &SourceText, left_out: &BTreeSet<usize>) -> Result<Node, Fault> {
+    let mut text = Cow::Borrowed(&*source.text);
+    loop {
+        match tree_of(&text, source, left_out) {
+            Err(fault) if let Some(mended) = tabs::behind_a_colon(&text, &fault) => text = mended.into(),
+            parsed => return parsed,
+        }
+    }
+}
+
+fn tree_of(text: &str, source: &SourceText, left_out: &BTreeSet<usize>) -> Result<Node, Fault> {
     let fail = |at: Span, kind: FaultKind| Fault { at, kind };
     let mut stack: Vec<Open> = Vec::new();
     let mut anchors: HashMap<usize, Node> = HashMap::new();
     let mut root = None;
     let mut nodes = 0;
-    for event in Parser::new_from_str(&source.text) {
+    for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let marker = error.marker();
             let at = Span { line: marker.line(), column: marker.col() + 1, length: 1 };

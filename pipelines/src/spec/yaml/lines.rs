@@ -1,8 +1,10 @@
 //! A text as lines: how deep each is indented, which block it begins, and under which names it stands. It is what can be said of a
 //! text that is not YAML.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::tabs;
 use super::{Fault, FaultKind};
 use crate::spec::{SourceText, Span};
 
@@ -11,7 +13,11 @@ const FLOW_LINES_MAX: usize = 500;
 
 /// A text's lines. Numbers of lines count from 0 here.
 #[derive(Debug, Clone)]
-pub(super) struct Lines(pub(super) Vec<String>);
+pub(super) struct Lines {
+    pub(super) text: Vec<String>,
+    /// By how much lines are probably indented that begin with tabs, which is an error in itself.
+    meant: BTreeMap<usize, usize>,
+}
 
 /// A line in parts: `- key: value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,30 +30,69 @@ pub(super) struct Parts<'l> {
 
 impl Lines {
     pub(super) fn new(source: &SourceText) -> Self {
-        Lines(source.lines().map(str::to_owned).collect())
+        let mut lines = Lines { text: source.lines().map(str::to_owned).collect(), meant: BTreeMap::new() };
+        for line in 0..lines.text.len() {
+            if tabs::lead(&lines.text[line]).contains('\t')
+                && let Some(column) = tabs::candidates(&lines, line).first()
+            {
+                lines.meant.insert(line, *column);
+            }
+        }
+        lines
+    }
+
+    /// Writes a line anew, with spaces in front if any.
+    pub(super) fn rewrite(&mut self, line: usize, text: String) {
+        self.text[line] = text;
+        self.meant.remove(&line);
+    }
+
+    /// Whether a line begins with a tab, behind spaces or dashes.
+    pub(super) fn begins_with_tab(&self, line: usize) -> bool {
+        let text = self.text(line);
+        tabs::lead(text).contains('\t') || tabs::gap(text).contains('\t')
+    }
+
+    /// The line itself, or, of one that goes on with a text, the one that names it.
+    pub(super) fn named(&self, line: usize) -> usize {
+        let names = |line: &usize| {
+            let parts = self.parts(*line);
+            parts.key.is_some() || parts.is_item
+        };
+        (0..=line).rev().find(names).unwrap_or(line)
+    }
+
+    /// In which column, from 0, what is written in a line begins, behind the dashes of a list.
+    pub(super) fn first_column(&self, line: usize) -> usize {
+        let text = self.text(line);
+        (tabs::lead(text).to_owned() + tabs::gap(text)).chars().count()
+    }
+
+    /// In which column, from 0, a line's content was meant to begin, behind the dashes of a list.
+    pub(super) fn content_column(&self, line: usize) -> usize {
+        self.indent(line) + tabs::gap(self.text(line)).chars().count()
     }
 
     /// A line as it is written; nothing past the end, where the parser may still see a fault.
     fn text(&self, line: usize) -> &str {
-        self.0.get(line).map_or("", String::as_str)
+        self.text.get(line).map_or("", String::as_str)
     }
 
     /// A line without its indentation; `None` for one that is empty, a comment, or past the end.
     pub(super) fn content(&self, line: usize) -> Option<&str> {
-        let content = self.0.get(line)?.trim();
+        let content = self.text.get(line)?.trim();
         (!content.is_empty() && !content.starts_with('#')).then_some(content)
     }
 
     /// The nearest line with something on it, from this one upwards.
     pub(super) fn content_before(&self, end: usize) -> Option<usize> {
-        (0..end.min(self.0.len())).rev().find(|line| self.content(*line).is_some())
+        (0..end.min(self.text.len())).rev().find(|line| self.content(*line).is_some())
     }
 
-    /// By how many columns a line is indented. A tab, which is an error in itself, counts as many.
+    /// By how many columns a line is indented.
     pub(super) fn indent(&self, line: usize) -> usize {
-        const TAB: usize = 8;
-        let space = self.text(line).chars().take_while(|c| c.is_whitespace());
-        space.map(|c| if c == '\t' { TAB } else { 1 }).sum()
+        let written = || self.text(line).chars().take_while(|c| c.is_whitespace()).count();
+        self.meant.get(&line).copied().unwrap_or_else(written)
     }
 
     pub(super) fn parts(&self, line: usize) -> Parts<'_> {
@@ -55,7 +100,7 @@ impl Lines {
         let mut rest = text.trim_start();
         let mut is_item = false;
         while let Some(after) =
-            rest.strip_prefix("- ").or_else(|| rest.strip_prefix('-').filter(|r| r.is_empty()))
+            rest.strip_prefix('-').filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
         {
             (is_item, rest) = (true, after.trim_start());
         }
@@ -103,7 +148,7 @@ impl Lines {
     pub(super) fn block(&self, head: usize) -> Range<usize> {
         let (indent, parts) = (self.indent(head), self.parts(head));
         let mut end = head + 1;
-        for line in head + 1..self.0.len() {
+        for line in head + 1..self.text.len() {
             let Some(content) = self.content(line) else { continue };
             let belongs = content.starts_with(['}', ']'])
                 || (self.parts(line).is_item
@@ -179,12 +224,12 @@ impl Lines {
         if !opens(value) {
             return Vec::new();
         }
-        let start = self.0[first].rfind(value).unwrap_or(0);
+        let start = self.text[first].rfind(value).unwrap_or(0);
         let mut open = Vec::new();
         let mut quote = None;
         let mut before = ' ';
-        for line in first..end.min(self.0.len()) {
-            let mut characters = self.0[line].char_indices().enumerate().peekable();
+        for line in first..end.min(self.text.len()) {
+            let mut characters = self.text[line].char_indices().enumerate().peekable();
             while let Some((column, (byte, c))) = characters.next() {
                 if line == first && byte < start {
                     continue;

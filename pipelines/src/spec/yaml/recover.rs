@@ -14,38 +14,33 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::lines::Lines;
+use super::tabs::{self, Mended, Run};
 use super::{Fault, FaultKind, Kind, LEFT_OUT, Node, slips, tree};
 use crate::spec::{Problem, SourceText, Span};
 
 /// How many faults of a text are said.
 const FAULTS_MAX: usize = 20;
 
-/// Parses as much of a text as can be, with everything that is wrong with its grammar. `None`: nothing can be read.
-pub(in crate::spec) fn read(source: &SourceText) -> (Option<Node>, Vec<Problem>) {
-    let mut text = Recovered {
+/// Where something is wrong with what a tree says.
+pub(in crate::spec) type Judge<'j> = &'j dyn Fn(&Node) -> Vec<Span>;
+
+/// Parses as much of a text as can be, with everything that is wrong with its grammar. `None`: nothing can be read. Where a text may be
+/// read in several ways, it is read in the one of which `judge` finds least to be wrong.
+pub(in crate::spec) fn read(source: &SourceText, judge: Judge<'_>) -> (Option<Node>, Vec<Problem>) {
+    let parsed = tree(source, &BTreeSet::new());
+    if let Ok(root) = parsed {
+        return (Some(root), Vec::new());
+    }
+    Recovered {
         source: source.clone(),
         lines: Lines::new(source),
         left_out: BTreeSet::new(),
+        mended: Mended::default(),
         gaps: Vec::new(),
         last_gap: None,
         has_lost_anchors: false,
-    };
-    let mut problems = Vec::new();
-    let mut parsed = tree(source, &text.left_out);
-    for _ in 0..FAULTS_MAX {
-        let fault = match parsed {
-            Ok(root) => return (Some(text.marked(root)), problems),
-            Err(fault) => fault,
-        };
-        if !text.follows(&fault) {
-            problems.push(slips::problem(source, &text.lines, &fault));
-        }
-        match text.leave_out(&fault) {
-            Some(next) => parsed = next,
-            None => return (None, problems),
-        }
     }
-    (parsed.ok().map(|root| text.marked(root)), problems)
+    .read(parsed, Some(judge))
 }
 
 /// How a block is left out.
@@ -57,11 +52,14 @@ enum Way {
 }
 
 /// A text of which parts are left out.
+#[derive(Clone)]
 struct Recovered {
     source: SourceText,
     lines: Lines,
     /// Lines that hold [`LEFT_OUT`], from 1.
     left_out: BTreeSet<usize>,
+    /// Lines that began with tabs.
+    mended: Mended,
     gaps: Vec<Gap>,
     last_gap: Option<(Gap, FaultKind)>,
     has_lost_anchors: bool,
@@ -75,14 +73,111 @@ struct Gap {
 }
 
 impl Recovered {
+    /// What can be read, from `parsed` on. Without a judge, the likeliest of several ways is taken.
+    fn read(
+        mut self,
+        mut parsed: Result<Node, Fault>,
+        judge: Option<Judge<'_>>,
+    ) -> (Option<Node>, Vec<Problem>) {
+        let source = self.source.clone();
+        let mut problems = Vec::new();
+        for _ in 0..FAULTS_MAX {
+            let fault = match parsed {
+                Ok(root) => return (Some(self.marked(root)), problems),
+                Err(fault) => fault,
+            };
+            if let Some((problem, next)) = self.without_tabs(&fault, judge) {
+                problems.push(problem);
+                parsed = next;
+                continue;
+            }
+            if !self.follows(&fault) {
+                problems.push(self.mended.in_file(slips::problem(&source, &self.lines, &fault)));
+            }
+            match self.leave_out(&fault) {
+                Some(next) => parsed = next,
+                None => return (None, problems),
+            }
+        }
+        (parsed.ok().map(|root| self.marked(root)), problems)
+    }
+
+    /// Reads lines that begin with tabs as if they began with the spaces that were meant, if the fault comes of them.
+    fn without_tabs(
+        &mut self,
+        fault: &Fault,
+        judge: Option<Judge<'_>>,
+    ) -> Option<(Problem, Result<Node, Fault>)> {
+        let runs = Run::of(&self.lines, fault);
+        let best = runs.iter().find_map(|run| Some((run, self.best_way(run, fault, judge, true)?)));
+        let best = best.or_else(|| {
+            let run = runs.first().filter(|_| tabs::says_tab(fault))?;
+            Some((run, self.best_way(run, fault, judge, false)?))
+        });
+        let (run, (next, parsed)) = best?;
+        let path = next.lines.path(next.lines.named(run.first()));
+        let problem = run.problem(&self.source, &self.lines, &next.lines, path);
+        *self = next;
+        Some((problem, parsed))
+    }
+
+    /// The way to write a run of which the parser gets furthest: past the fault, if it must.
+    fn best_way(
+        &self,
+        run: &Run,
+        fault: &Fault,
+        judge: Option<Judge<'_>>,
+        must_go_on: bool,
+    ) -> Option<(Recovered, Result<Node, Fault>)> {
+        let mut ways = run.ways(&self.lines).into_iter().map(|(lines, mended)| {
+            let text = SourceText::new(&self.source.file, &lines.text.join("\n"));
+            let mut next = Recovered { lines, ..self.clone() };
+            next.mended.extend(mended);
+            (next, tree(&text, &self.left_out))
+        });
+        let reach = |way: &(Recovered, Result<Node, Fault>)| match &way.1 {
+            Ok(_) => (usize::MAX, 0),
+            Err(next) => (next.at.line, way.0.mended.place(next.at).column),
+        };
+        let past = fault.at.line.max(run.first() + 1);
+        if judge.is_none() {
+            return ways.find(|way| !must_go_on || reach(way).0 > past);
+        }
+        let ways: Vec<(Recovered, Result<Node, Fault>)> = ways.collect();
+        let furthest = ways.iter().map(reach).max()?;
+        if must_go_on && furthest.0 <= past {
+            return None;
+        }
+        let mut ways: Vec<_> = ways.into_iter().filter(|way| reach(way) == furthest).collect();
+        // What stands in a wrong column may hide what is wrong in it: most of all it is itself out of place.
+        let first = self.lines.first_column(run.first());
+        let wrong = |(next, parsed): &(Recovered, Result<Node, Fault>)| {
+            let (judge, (root, problems)) = (judge?, next.clone().read(parsed.clone(), None));
+            let root = root?;
+            let is_text = run.is_taken_for_text(&next.lines, &root);
+            let wrong = judge(&root);
+            let is_first = |at: &&Span| (at.line, at.column) == (run.first() + 1, first + 1);
+            Some((is_text, wrong.iter().filter(is_first).count(), problems.len() + wrong.len()))
+        };
+        let least = |index: &usize| {
+            let wrong = wrong(&ways[*index]);
+            (wrong.is_none(), wrong)
+        };
+        let best = match ways.len() {
+            1 => 0,
+            _ => (0..ways.len()).min_by_key(least)?,
+        };
+        Some(ways.swap_remove(best))
+    }
+
     /// Leaves out the smallest block after which the fault is gone; what is parsed then. `None`: there is no such block.
     fn leave_out(&mut self, fault: &Fault) -> Option<Result<Node, Fault>> {
         match fault.kind {
             FaultKind::TooManyNodes => return None,
             FaultKind::SecondDocument => {
-                let last = self.lines.0.len().checked_sub(1)?;
+                let last = self.lines.text.len().checked_sub(1)?;
                 let first = fault.at.line.saturating_sub(1).min(last);
-                return Some(self.without(&(first..self.lines.0.len()), Way::Gap, fault)?.adopt(self));
+                return Some(self.without(&(first..self.lines.text.len()), Way::Gap, fault)?.adopt(self));
             }
             FaultKind::Grammar(_) | FaultKind::Tag(_) | FaultKind::TooDeep | FaultKind::OwnAlias => {}
         }
@@ -105,7 +200,7 @@ impl Recovered {
     }
 
     fn without(&self, block: &Range<usize>, way: Way, fault: &Fault) -> Option<Attempt> {
-        let line = self.lines.0.get(block.start)?;
+        let line = self.lines.text.get(block.start)?;
         let parts = self.lines.parts(block.start);
         let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
         let replacement = match (way, parts.key) {
@@ -116,8 +211,8 @@ impl Recovered {
             (Way::Value | Way::Entry, _) => return None,
         };
         let mut lines = self.lines.clone();
-        lines.0[block.clone()].fill(String::new());
-        lines.0[block.start] = replacement;
+        lines.text[block.clone()].fill(String::new());
+        lines.text[block.start] = replacement;
         let mut left_out = self.left_out.clone();
         let gap = match way {
             Way::Gap => Some(Gap { lines: block.clone(), indent: self.lines.indent(block.start) }),
@@ -126,7 +221,7 @@ impl Recovered {
                 None
             }
         };
-        let text = SourceText::new(&self.source.file, &lines.0.join("\n"));
+        let text = SourceText::new(&self.source.file, &lines.text.join("\n"));
         let parsed = tree(&text, &left_out);
         Some(Attempt { block: block.clone(), lines, left_out, gap, kind: fault.kind.clone(), parsed })
     }
@@ -145,9 +240,10 @@ impl Recovered {
             && between.into_iter().all(|line| self.lines.content(line).is_none())
     }
 
-    /// The tree in which the mappings that a gap may belong to are known to lack something.
+    /// The tree in which the mappings that a gap may belong to are known to lack something, with places in the file.
     fn marked(&self, mut root: Node) -> Node {
         self.gaps.iter().for_each(|gap| mark(&mut root, gap, &self.lines));
+        self.mended.in_file_tree(&mut root);
         root
     }
 }
@@ -164,7 +260,7 @@ struct Attempt {
 
 impl Attempt {
     fn adopt(self, text: &mut Recovered) -> Result<Node, Fault> {
-        text.has_lost_anchors |= text.lines.0[self.block.clone()].iter().any(|line| line.contains('&'));
+        text.has_lost_anchors |= text.lines.text[self.block.clone()].iter().any(|line| line.contains('&'));
         text.gaps.retain(|gap| !self.block.contains(&gap.lines.start));
         text.gaps.extend(self.gap.clone());
         text.last_gap = self.gap.map(|gap| (gap, self.kind));
@@ -180,7 +276,7 @@ fn mark(root: &mut Node, gap: &Gap, lines: &Lines) {
     let mut path = Vec::new();
     let mut node: &Node = root;
     loop {
-        let begins = lines.0.get(node.at.line - 1).and_then(|line| line.chars().nth(node.at.column - 1));
+        let begins = lines.text.get(node.at.line - 1).and_then(|line| line.chars().nth(node.at.column - 1));
         if matches!(begins, Some('{' | '[')) {
             break;
         }
@@ -231,7 +327,7 @@ mod tests {
 
     /// What is left, and (line, column, message) of what is wrong.
     fn recovered(text: &str) -> (String, Vec<(usize, usize, String)>) {
-        let (root, problems) = read(&SourceText::new(Path::new("p.yaml"), text));
+        let (root, problems) = read(&SourceText::new(Path::new("p.yaml"), text), &|_| Vec::new());
         let said = problems.into_iter().map(|problem| (problem.line, problem.column, problem.message));
         (root.as_ref().map_or("nothing".to_owned(), shown), said.collect())
     }
@@ -278,12 +374,6 @@ mod tests {
         for (text, left, at) in [
             ("a:\n  b:\n    c: 1\n      d: 2\n    e: 3\nf: 4", "{a:{b:{c:1 e:3 ?:?}} f:4}", 4),
             ("a:\n  b:\n    c: 1\n   d: 2\nf: 4", "{a:{b:{c:1 ?:?} ?:?} f:4}", 4),
-            ("a:\n  b:\n\tc: 1\n\td: 1\n  d: 2\n", "{a:{b:? d:2 ?:?}}", 3),
-            (
-                "a:\n  v:\n\tf: u\n    s: x\n  w: { f: v, g: \"x }\nb:\n  c: 1",
-                "{a:{v:{s:x ?:?} w:?} b:{c:1}}",
-                3,
-            ),
         ] {
             let (shown, said) = recovered(text);
             assert_eq!((shown.as_str(), said[0].0), (left, at), "{text}\n{said:?}");
@@ -305,6 +395,60 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_begin_with_tabs_are_said_once_and_read_with_the_spaces_that_were_meant() {
+        for (text, left, at) in [
+            ("a:\n\tb: 1\n", "{a:{b:1}}", (2, 1)),
+            ("a:\n  b: 1\n\tc: 2\n", "{a:{b:1 c:2}}", (3, 1)),
+            ("a:\n  b: 1\n  \tc: 2\n", "{a:{b:1 c:2}}", (3, 3)),
+            ("a:\n  b:\n\tc: 1\n\td: 1\n  d: 2\n", "{a:{b:{c:1 d:1} d:2}}", (3, 1)),
+            ("a:\n\tb:\n\t\tc: 1\n\n\t# d\n\td: 1\ne: 1", "{a:{b:{c:1} d:1} e:1}", (2, 1)),
+            ("\ta: 1\n\tb: 2", "{a:1 b:2}", (1, 1)),
+            ("a:\n  - x\n\t- y\n", "{a:[x y]}", (3, 1)),
+            ("a:\n  - b: 1\n\tc: 2\n  - b: 3", "{a:[{b:1 c:2} {b:3}]}", (3, 1)),
+            ("a:\n  -\t- c\n", "{a:[[c]]}", (2, 4)),
+            ("a: {\n\tb: 1,\n\tc: 2\n}\nd: 1", "{a:{b:1 c:2} d:1}", (2, 1)),
+            ("a: |\n\ttext\nb: 1", "{a:text\n b:1}", (2, 1)),
+            ("a: |\n  text\n\t\n  more\nb: 1", "{a:text\n\nmore\n b:1}", (3, 1)),
+            ("a: x\n\ty\nb: 1", "{a:x y b:1}", (2, 1)),
+            ("a:\n  b: 'x\n\ty'\n  c: 1", "{a:{b:x y c:1}}", (3, 1)),
+        ] {
+            let (shown, said) = recovered(text);
+            let places: Vec<_> = said.iter().map(|(line, column, _)| (*line, *column)).collect();
+            assert_eq!((shown.as_str(), places), (left, vec![at]), "{text}\n{said:?}");
+        }
+        let (left, said) = recovered("a:\n  v:\n\tf: u\n    s: x\n  w: { f: v, g: \"x }\nb:\n  c: 1");
+        assert_eq!((left.as_str(), lines(&said)), ("{a:{v:{f:u s:x} w:?} b:{c:1}}", vec![3, 5]));
+    }
+
+    #[test]
+    fn places_behind_tabs_are_those_of_the_file() {
+        let (root, _) =
+            read(&SourceText::new(Path::new("p.yaml"), "a:\n\tb: c\n\td: e: f\n"), &|_| Vec::new());
+        let root = root.expect("a tree");
+        let Kind::Mapping(entries) = &root.kind else { panic!("{root:?}") };
+        let Kind::Mapping(entries) = &entries[0].1.kind else { panic!("{root:?}") };
+        let places = entries.iter().map(|(key, value)| (key.at.column, value.at.column));
+        assert_eq!(places.collect::<Vec<_>>(), [(2, 5), (2, 5)]);
+        let (_, said) = recovered("a:\n\tb: c\n\td: e: f\n");
+        assert_eq!((said[1].0, said[1].1), (3, 6), "{said:?}");
+    }
+
+    #[test]
+    fn tabs_elsewhere_are_what_yaml_has_them_be() {
+        for (text, left) in [
+            ("a:\tb\nc: \td\t# e\nf:\t-1\ng:\t'h'\n'i'\t:\t1", "{a:b c:d f:-1 g:h i:1}"),
+            ("{a:\tb,\tc:\td\t}", "{a:b c:d}"),
+            ("a:\n  -\tb\n  -\tc: d\n    e:\tf", "{a:[b {c:d e:f}]}"),
+            ("\t\na:\t\n  b: 1\n\t\n \t# c\n\t# d\n  e: 2\n\t", "{a:{b:1 e:2}}"),
+            ("a: |\n  b:\tc\n  \td\ne:\t|-\n \tf", "{a:b:\tc\n\td\n e:\tf}"),
+            ("a: x\n \ty\nb: \"x\ty\"\nc: 'x:\ty'", "{a:x y b:x\ty c:x:\ty}"),
+        ] {
+            let (shown, said) = recovered(text);
+            assert_eq!((shown.as_str(), said.len()), (left, 0), "{text}\n{said:?}");
+        }
+    }
+
+    #[test]
     fn lines_may_end_in_a_carriage_return_alone() {
         for (text, left, at) in [
             ("a: 1\r---\rb: 2", "{a:1 ?:?}", 2),
@@ -314,7 +458,7 @@ mod tests {
             let (shown, said) = recovered(text);
             assert_eq!((shown.as_str(), lines(&said)), (left, vec![at]), "{text:?}\n{said:?}");
         }
-        let (_, problems) = read(&SourceText::new(Path::new("p.yaml"), "a: 1\r---\rb: 2"));
+        let (_, problems) = read(&SourceText::new(Path::new("p.yaml"), "a: 1\r---\rb: 2"), &|_| Vec::new());
         assert_eq!(problems[0].source_line.as_deref(), Some("---"));
     }
 

@@ -64,7 +64,7 @@ fn slip(lines: &Lines, head: usize, at: Span, info: &str) -> Option<Slip> {
     let said = |message: &str, hint: String| Some(Slip { at, message: message.to_owned(), hint });
     let has = |part: &str| info.contains(part);
     let parts = lines.parts(head);
-    let text = lines.0.get(at.line - 1).map_or("", String::as_str);
+    let text = lines.text.get(at.line - 1).map_or("", String::as_str);
     if text.trim_start_matches(' ').starts_with('\t') || has("tab") {
         return said(info, "indent with spaces, not with tabs".into());
     }
@@ -132,7 +132,7 @@ fn brackets(lines: &Lines, head: usize, at: Span, info: &str) -> Option<Slip> {
     if let Some(bracket) =
         open.last().filter(|_| at.line > lines.block(head).end || info.contains("only valid inside"))
     {
-        let opening = lines.0[bracket.line - 1].chars().nth(bracket.column - 1).unwrap_or('{');
+        let opening = lines.text[bracket.line - 1].chars().nth(bracket.column - 1).unwrap_or('{');
         let closing = if opening == '[' { ']' } else { '}' };
         let message = format!("a \"{opening}\" that is never closed");
         return Some(Slip { at: *bracket, message, hint: format!("write the missing \"{closing}\"") });
