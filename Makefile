@@ -1,18 +1,23 @@
-# make demo    build, generate an hour of telemetry, run three pipelines over it, tell what they found
+# make demo    build, generate an hour of telemetry, run the catalogue over it, tell what it found
+# make models  the same binary with neural models and ONNX in it
 # make test    all tests, those against Apache Kafka included
 # make lint    formatting and clippy
 # make chaos   jobs killed at random instants, 60 times over 2 million events, and what they wrote all the same
 # make bench   the benchmarks, against hand-written references
-.PHONY: demo test lint chaos bench
+.PHONY: demo models test lint chaos bench
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-TESTED := --locked --workspace --profile demo --config .cargo/checked.toml
+TESTED := --locked --workspace --features thalweg/models --profile demo --config .cargo/checked.toml
 
 demo:
 	@scripts/setup.sh build
 	$(CARGO) build --locked --profile demo --package thalweg
 	@$(TARGET)/demo/thalweg demo --folder demo
+
+models:
+	@scripts/setup.sh build
+	$(CARGO) build --locked --profile demo --package thalweg --features models
 
 test:
 	@scripts/setup.sh test
@@ -20,7 +25,7 @@ test:
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets --profile demo -- --deny warnings
+	$(CARGO) clippy --locked --workspace --features thalweg/models --all-targets --profile demo -- --deny warnings
 
 # THALWEG_CHAOS_SEED=… draws the same again.
 chaos: export THALWEG_CHAOS_KILLS ?= 60

@@ -24,13 +24,14 @@ use thalweg_engine::tick::{TickClock, TickLimits};
 use thalweg_engine::watermark::broadcast;
 use thalweg_engine::{BatchStream, Tick};
 use thalweg_operators::aggregate::{Aggregate, Function};
+use thalweg_operators::keyed::{KeyedRows, RestoredState};
 use thalweg_operators::rows::map_batches;
 use thalweg_operators::sink::json_lines::{Destination, JsonLinesSink};
 use thalweg_operators::sink::{SinkCounters, SinkJob, sink};
 use thalweg_operators::source::archive::{ArchiveConfig, ArchiveOptions, ArchivePlan, ArchiveWriter};
 use thalweg_operators::source::{EventTimeConfig, SourceConfig, SourceCounters, SourceJob, source};
 use thalweg_operators::window::{
-    AggregateCall, Grid, RestoredState, Window, WindowConfig, WindowCounters, WindowJob, WindowRows, window,
+    AggregateCall, Grid, Window, WindowConfig, WindowCounters, WindowJob, window,
 };
 use thalweg_schemas::{Format, Schema};
 
@@ -129,7 +130,7 @@ fn run(archive: ArchivePlan, calls: SourceConfig, control: Control) -> Result<()
             let reports = broadcast(scope, calls.reports);
             let minutes = window(calls.rows, reports, per_minute.clone(), window_job, |batch| {
                 // The columns of a source: its fields, then event time.
-                Ok(Some(WindowRows {
+                Ok(Some(KeyedRows {
                     keys: vec![Arc::clone(batch.column(1))],
                     inputs: vec![Arc::clone(batch.column(2))],
                     time: Arc::clone(batch.column(3)),

@@ -289,8 +289,12 @@ fn period(options: &BacktestOptions, variants: &[&Variant]) -> Period {
         longest.unwrap_or(0).saturating_add(lateness)
     });
     let cool_down = options.cool_down_us.unwrap_or(lateness.saturating_add(DELAY_US));
+    // What a model says of a row depends on all rows of its series before.
+    let has_model = |plan: &Plan| plan.steps.iter().any(|step| matches!(step.kind, StepKind::Series(_)));
+    let all_before = options.warm_up_us.is_none() && plans().any(has_model);
+    let read_from_us = options.from_us.map(|from| from.saturating_sub(warm_up));
     Period {
-        read_from_us: options.from_us.map(|from| from.saturating_sub(warm_up)),
+        read_from_us: read_from_us.filter(|_| !all_before),
         read_to_us: options.to_us.map(|to| to.saturating_add(cool_down)),
         from_us: options.from_us,
         to_us: options.to_us,

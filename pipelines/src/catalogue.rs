@@ -16,7 +16,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ENTRIES: [Entry; 3] = [
+pub const ENTRIES: [Entry; 4] = [
     Entry {
         name: "provider_health",
         text: include_str!("catalogue/provider_health.yaml"),
@@ -31,6 +31,11 @@ pub const ENTRIES: [Entry; 3] = [
         name: "population",
         text: include_str!("catalogue/population.yaml"),
         tests: include_str!("catalogue/population.test.yaml"),
+    },
+    Entry {
+        name: "capacity",
+        text: include_str!("catalogue/capacity.yaml"),
+        tests: include_str!("catalogue/capacity.test.yaml"),
     },
 ];
 

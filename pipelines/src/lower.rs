@@ -18,19 +18,23 @@ use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::gate::Gate;
 use thalweg_engine::watermark::{Reports, broadcast, follow, keep_abreast};
 use thalweg_engine::{BatchStream, Scope};
-use thalweg_operators::rows::{StepCounters, map_batches};
+use thalweg_operators::keyed::{KeyedRows, RestoredState};
+use thalweg_operators::rows::{OFFSET, SPLIT, StepCounters, TIME, map_batches};
+use thalweg_operators::series::{
+    ConvergeModel, DetectModel, ForecastModel, SeriesConfig, SeriesJob, SeriesRows, held_part, series,
+};
 use thalweg_operators::sink::{SinkJob, sink};
 use thalweg_operators::source::{SourceJob, source};
-use thalweg_operators::window::{
-    AggregateCall, Grid, OFFSET, RestoredState, SPLIT, TIME, Window, WindowConfig, WindowJob, WindowRows,
-    window,
-};
+use thalweg_operators::window::{AggregateCall, Grid, Window, WindowConfig, WindowJob, window};
+use thalweg_series::converge::Converger;
+use thalweg_series::detect::Detector;
+use thalweg_series::forecast::Forecaster;
 use timely::dataflow::operators::core::concat::Concatenate;
 use timely::worker::Worker;
 
 use crate::plan::{
-    NamedExpr, Plan, PlannedInput, PlannedStep, PlannedWindow, Predicate, SinkKind, StepKind, StreamId,
-    WindowKind,
+    NamedExpr, Plan, PlannedInput, PlannedSeries, PlannedStep, PlannedWindow, Predicate, SeriesModelKind,
+    SinkKind, StepKind, StreamId, WindowKind,
 };
 use crate::run::{JobContext, Since};
 use columns::Arrangement;
@@ -215,7 +219,60 @@ impl<'scope> Dataflow<'_, 'scope> {
                 Built { rows, schema }
             }
             StepKind::Window(planned) => self.window(step, planned, counters, rows, arranged, reports),
+            StepKind::Series(planned) => self.series(step, planned, counters, rows, arranged, reports),
         }
+    }
+
+    fn series(
+        &self,
+        step: &PlannedStep,
+        planned: &PlannedSeries,
+        counters: &Arc<StepCounters>,
+        rows: BatchStream<'scope>,
+        arranged: Arrangement,
+        reports: Reports<'scope>,
+    ) -> Built<'scope> {
+        let schema = columns::with_hidden(&step.columns, step.order);
+        let config = SeriesConfig {
+            name: step.name.clone(),
+            keys: planned.keys.iter().map(NamedExpr::field).collect(),
+            columns: planned.passed.iter().map(|at| step.input_columns.field(*at).clone()).collect(),
+            inputs: planned.inputs.len(),
+            forget_after_us: planned.forget_after_us,
+            time_zone: planned.time_zone,
+            order: step.order,
+        };
+        let job = SeriesJob {
+            sources: self.job.sources.len(),
+            control: self.control.clone(),
+            counters: Arc::clone(&counters.series),
+            cuts: self.job.cuts.clone(),
+            restored: self.restored(&step.name),
+            restored_held: self.restored(&held_part(&step.name)),
+        };
+        let take = series_rows(step, planned, arranged, counters);
+        let names = planned.input_names();
+        let checked = "invariant: a plan's models are checked";
+        let scored = match &planned.model {
+            SeriesModelKind::Detect(of) => {
+                let detector = Detector::new(of.clone()).expect(checked);
+                series(rows, reports, config, DetectModel::new(detector, &names), job, take)
+            }
+            SeriesModelKind::Forecast(of) => {
+                let forecaster = Forecaster::new(of.clone()).expect(checked);
+                series(rows, reports, config, ForecastModel::new(forecaster, of), job, take)
+            }
+            SeriesModelKind::Converge(of) => {
+                let converger = Converger::new(of.clone()).expect(checked);
+                series(rows, reports, config, ConvergeModel::new(converger), job, take)
+            }
+        };
+        let (name, having, meter) = (step.name.clone(), planned.having.clone(), counters.meter());
+        let operator = format!("{}: having", step.name);
+        let rows = map_batches(scored, &operator, self.control.clone(), move |batch| {
+            meter.gives(meter.work(|| filtered(&name, batch, having.as_ref())))
+        });
+        Built { rows, schema }
     }
 
     fn window(
@@ -243,7 +300,7 @@ impl<'scope> Dataflow<'_, 'scope> {
             let Some(batch) = filtered(&name, arranged.arrange(batch)?, filter.as_ref())? else {
                 return Ok(None);
             };
-            Ok(Some(WindowRows {
+            Ok(Some(KeyedRows {
                 keys: evaluate(&name, &keys, &batch)?,
                 inputs: evaluate(&name, &inputs, &batch)?,
                 time: Arc::clone(arranged.hidden(&batch, TIME)?),
@@ -276,6 +333,35 @@ impl<'scope> Dataflow<'_, 'scope> {
             meter.gives(meter.work(|| select(batch)))
         });
         Built { rows, schema }
+    }
+}
+
+// What a model takes of a batch.
+fn series_rows(
+    step: &PlannedStep,
+    planned: &PlannedSeries,
+    arranged: Arrangement,
+    counters: &Arc<StepCounters>,
+) -> impl FnMut(&RecordBatch) -> Result<Option<SeriesRows>, JobError> + 'static {
+    let (name, filter, planned) = (step.name.clone(), step.filter.clone(), planned.clone());
+    let meter = counters.meter();
+    move |batch| {
+        meter.takes(batch);
+        let Some(batch) = filtered(&name, arranged.arrange(batch)?, filter.as_ref())? else {
+            return Ok(None);
+        };
+        let time = Arc::clone(arranged.hidden(&batch, TIME)?);
+        Ok(Some(SeriesRows {
+            keys: evaluate(&name, &planned.keys, &batch)?,
+            columns: planned.passed.iter().map(|at| Arc::clone(batch.column(*at))).collect(),
+            at: planned.at.map_or_else(|| Arc::clone(&time), |at| Arc::clone(batch.column(at))),
+            inputs: evaluate(&name, &planned.inputs, &batch)?,
+            time,
+            order: match (arranged.hidden(&batch, SPLIT), arranged.hidden(&batch, OFFSET)) {
+                (Ok(split), Ok(offset)) => Some((Arc::clone(split), Arc::clone(offset))),
+                _ => None,
+            },
+        }))
     }
 }
 

@@ -21,8 +21,8 @@ pub use self::mend::MendProblem;
 pub(crate) use self::mend::{COLUMNS as MEND_COLUMNS, Mend, Mended};
 pub use self::model::{
     AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, NamedExpr, PartitionColumn, Plan,
-    PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position,
-    Predicate, SinkKind, StepKind, StreamId, WindowKind,
+    PlannedCheckpoint, PlannedInput, PlannedSeries, PlannedSink, PlannedSource, PlannedStep, PlannedWindow,
+    Position, Predicate, SeriesModelKind, SinkKind, StepKind, StreamId, WindowKind,
 };
 pub(crate) use self::sink::TARGET_FILE_BYTES;
 pub use self::types::type_name;
@@ -37,6 +37,7 @@ mod graph;
 mod mend;
 mod messages;
 mod model;
+mod series;
 mod sink;
 mod source;
 mod step;

@@ -22,10 +22,10 @@ use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::tick::{TickClock, TickLimits};
 use thalweg_engine::watermark::EventTime;
 use thalweg_kafka::KafkaError;
+use thalweg_operators::keyed::RestoredState;
 use thalweg_operators::rows::StepCounters;
 use thalweg_operators::sink::SinkCounters;
 use thalweg_operators::source::SourceError;
-use thalweg_operators::window::RestoredState;
 use timely::worker::Worker;
 
 use crate::lower;

@@ -13,9 +13,8 @@ use thalweg_engine::tick::TickClock;
 use thalweg_engine::watermark::{BEGINNING, END, WatermarkReport};
 use thalweg_engine::{Batches, Out, Tick};
 use thalweg_operators::aggregate::{Aggregate, Function};
-use thalweg_operators::window::{
-    AggregateCall, Grid, RestoredState, Window, WindowConfig, WindowJob, WindowRows, window,
-};
+use thalweg_operators::keyed::{KeyedRows, RestoredState};
+use thalweg_operators::window::{AggregateCall, Grid, Window, WindowConfig, WindowJob, window};
 use thalweg_schemas::{Decoder, Format, Schema};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -55,7 +54,7 @@ pub(crate) fn windows(payloads: &[Vec<u8>]) -> anyhow::Result<Vec<Part>> {
 }
 
 // What the step's expressions would make of the batches.
-fn prepared(job: Job, schema: &Schema, batches: &[RecordBatch]) -> anyhow::Result<Vec<WindowRows>> {
+fn prepared(job: Job, schema: &Schema, batches: &[RecordBatch]) -> anyhow::Result<Vec<KeyedRows>> {
     let keys: &[&str] = match job {
         Job::J1 => &["provider", "model"],
         Job::J2 => &["session_id"],
@@ -75,7 +74,7 @@ fn prepared(job: Job, schema: &Schema, batches: &[RecordBatch]) -> anyhow::Resul
             if job == Job::J1 {
                 inputs.push(Arc::new(eq(&columns(&["status"])[0], &error)?));
             }
-            Ok(WindowRows {
+            Ok(KeyedRows {
                 keys: columns(keys),
                 inputs,
                 time: columns(&["started_at"]).remove(0),
@@ -119,7 +118,7 @@ pub(crate) fn config(job: Job) -> WindowConfig {
     WindowConfig { name: job.name().to_owned(), window, keys, inputs, aggregates }
 }
 
-fn one_run(job: Job, rows: Vec<WindowRows>) -> anyhow::Result<Duration> {
+fn one_run(job: Job, rows: Vec<KeyedRows>) -> anyhow::Result<Duration> {
     // Taken by the one worker that there is.
     let rows = Mutex::new(Some(rows));
     let control = Control::new();
@@ -141,7 +140,7 @@ fn one_run(job: Job, rows: Vec<WindowRows>) -> anyhow::Result<Duration> {
 }
 
 // A source of batches without columns, which stand for the rows in turn.
-fn feed(scope: thalweg_engine::Scope<'_>, job: Job, rows: Vec<WindowRows>, control: &Control) {
+fn feed(scope: thalweg_engine::Scope<'_>, job: Job, rows: Vec<KeyedRows>, control: &Control) {
     let mut builder = OperatorBuilder::new("rows".to_owned(), scope);
     let (rows_out, batches) = builder.new_output();
     let (reports_out, reports) = builder.new_output();

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, Field, FieldRef};
 use thalweg_operators::source::refused;
 
-use crate::plan::{Plan, PlannedSink, StepKind, StreamId};
+use crate::plan::{Plan, PlannedSink, SeriesModelKind, StepKind, StreamId};
 
 const WINDOW_START: &str = "window_start";
 const WINDOW_END: &str = "window_end";
@@ -143,6 +143,13 @@ fn window_columns(plan: &Plan, stream: StreamId) -> Option<WindowNames> {
             WindowNames { keys: None, end: end.filter(|_| all_have) }
         }
     };
+    if let StepKind::Series(series) = &step.kind
+        && let SeriesModelKind::Forecast(_) = &series.model
+    {
+        // A row for each of its horizons.
+        let keys = names.keys.map(|keys| keys.into_iter().chain(["horizon_s".to_owned()]).collect());
+        return Some(WindowNames { keys, end: names.end });
+    }
     let StepKind::Project(columns) = &step.kind else { return Some(names) };
     let called = |name: &String| {
         let is_same = |sql: &str| {

@@ -1,7 +1,7 @@
-//! `thalweg demo`: an hour of an AI platform, three pipelines over it, and what they found.
+//! `thalweg demo`: an hour of an AI platform, the pipelines of the catalogue over it, and what they found.
 //!
 //! ```text
-//!   generate ─▶ <folder>/archives ─▶ provider_health, user_sessions, population ─▶ <folder>/output ─▶ SQL ─▶ the story
+//!   generate ─▶ <folder>/archives ─▶ provider_health, user_sessions, … ─▶ <folder>/output ─▶ SQL ─▶ the story
 //! ```
 
 use std::io::{IsTerminal, Write};
@@ -19,7 +19,9 @@ use super::{generate, progress, run as run_command, table};
 use crate::run::{self, GoOn, RunOptions, Summary};
 use crate::{catalogue, plan};
 
-/// Generate an hour of telemetry, run three pipelines of the catalogue over it, and tell what they found.
+mod found;
+
+/// Generate an hour of telemetry, run the pipelines of the catalogue over it, and tell what they found.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  thalweg demo\n  thalweg demo --folder /tmp/demo --events 200000")]
 pub(super) struct DemoArgs {
@@ -131,9 +133,20 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
         let result = session.query(chapter.sql)?;
         thalweg_query::write(&result, Format::Table, thalweg_query::terminal_width(), &mut out)?;
     }
-    heading(&mut out, "What had been planted, for comparison")?;
-    for planted in config.describe() {
-        writeln!(out, "  {planted}")?;
+    heading(&mut out, "What had been planted")?;
+    let planted = config.describe();
+    for incident in &planted {
+        writeln!(out, "  {incident}")?;
+    }
+    let tables: Vec<String> = session.tables()?.into_iter().map(|table| table.name).collect();
+    let chapters = [
+        ("And when the models found it", Some(found::incidents(&planted, &tables))),
+        ("What they took for incidents, and was none", found::false_alarms(&planted, &tables)),
+    ];
+    for (title, sql) in chapters.into_iter().filter_map(|(title, sql)| Some((title, sql?))) {
+        heading(&mut out, title)?;
+        let result = session.query(&sql)?;
+        thalweg_query::write(&result, Format::Table, thalweg_query::terminal_width(), &mut out)?;
     }
     heading(&mut out, "Ask further")?;
     let data = output.display();

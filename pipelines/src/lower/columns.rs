@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_engine::control::JobError;
-use thalweg_operators::window::{OFFSET, SPLIT, TIME};
+use thalweg_operators::rows::{OFFSET, SPLIT, TIME};
 use thalweg_schemas::time::timestamp_type;
 
 use crate::plan::{Plan, PlannedInput};

@@ -4,7 +4,7 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use thalweg_engine::control::JobError;
-use thalweg_operators::window::TIME;
+use thalweg_operators::rows::TIME;
 
 use crate::run::Period;
 

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use thalweg_schemas::Format;
 
-use super::check::{CheckedExpr, CheckedKind, CheckedSink, CheckedStep, CheckedWindow, Checker};
+use super::check::{
+    CheckedExpr, CheckedKind, CheckedSeries, CheckedSink, CheckedStep, CheckedWindow, Checker,
+};
 use super::messages::{self, Finding};
 use super::model::{
-    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedSink, PlannedSource, PlannedStep, PlannedWindow,
-    Predicate, StepKind, StreamId,
+    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedSeries, PlannedSink, PlannedSource, PlannedStep,
+    PlannedWindow, Predicate, StepKind, StreamId,
 };
 use crate::spec::Spec;
 
@@ -124,6 +126,8 @@ fn needs(checker: &Checker<'_>, order: &[usize], sinks: &[CheckedSink]) -> BTree
         let order = match &step.kind {
             CheckedKind::Window(window) => window.aggregates.iter().any(|call| call.aggregate.needs_order()),
             CheckedKind::Pass | CheckedKind::Project(_) => need.order,
+            // It decides between rows of a series that happened at the same time.
+            CheckedKind::Series(_) => true,
         };
         for stream in &step.inputs {
             let input = needs.entry(*stream).or_default();
@@ -146,9 +150,23 @@ fn reads(step: &CheckedStep, need: &Need) -> BTreeSet<String> {
         CheckedKind::Window(window) => {
             window.keys.iter().chain(&window.inputs).flat_map(CheckedExpr::reads).collect()
         }
+        CheckedKind::Series(series) => {
+            let mut columns = passed(step, series, need);
+            columns.extend(series.keys.iter().chain(&series.inputs).flat_map(CheckedExpr::reads));
+            columns.extend(series.at.clone());
+            columns
+        }
     };
     columns.extend(step.filter.iter().flat_map(CheckedExpr::reads));
     columns
+}
+
+// The input columns that a step with a model hands on: what is read of it, by others or by its having, and is not the model's.
+fn passed(step: &CheckedStep, series: &CheckedSeries, need: &Need) -> BTreeSet<String> {
+    let mut read = need.columns.clone();
+    read.extend(series.having.iter().flat_map(CheckedExpr::reads));
+    let is_passed = |name: &String| step.visible.iter().any(|column| column.name() == name);
+    read.into_iter().filter(is_passed).collect()
 }
 
 fn planned_step(
@@ -179,6 +197,15 @@ fn planned_step(
                 Arc::new(Schema::new(window.output.iter().map(NamedExpr::field).collect::<Vec<_>>()));
             (StepKind::Window(Box::new(window)), columns)
         }
+        CheckedKind::Series(series) => {
+            let passed = passed(step, series, need);
+            let is_passed = |index: &usize| passed.contains(fields[*index].name());
+            let passed: Vec<usize> = (0..fields.len()).filter(is_passed).collect();
+            let own = passed.iter().map(|index| &fields[*index]).chain(&series.added).cloned();
+            let own: Vec<Field> = own.collect();
+            let series = planned_series(checker, series, passed, &fields, &own)?;
+            (StepKind::Series(Box::new(series)), Arc::new(Schema::new(own)))
+        }
     };
     let inputs = step.inputs.iter().map(|stream| input(*stream, &input_columns, plan, streams)).collect();
     Ok(PlannedStep { name: name.to_owned(), inputs, input_columns, filter, kind, columns, order: need.order })
@@ -205,6 +232,29 @@ fn planned_window(
             .map(|expr| named(checker, expr, &window.result_columns))
             .collect::<Result<_, _>>()?,
         having: window.having.as_ref().map(|having| predicate(checker, having, &own)).transpose()?,
+    })
+}
+
+fn planned_series(
+    checker: &Checker<'_>,
+    series: &CheckedSeries,
+    passed: Vec<usize>,
+    fields: &[Field],
+    own: &[Field],
+) -> Result<PlannedSeries, Finding> {
+    let over_rows = |exprs: &[CheckedExpr]| {
+        exprs.iter().map(|expr| named(checker, expr, fields)).collect::<Result<Vec<_>, _>>()
+    };
+    let at = series.at.as_ref().and_then(|name| fields.iter().position(|field| field.name() == name));
+    Ok(PlannedSeries {
+        model: series.model.clone(),
+        keys: over_rows(&series.keys)?,
+        inputs: over_rows(&series.inputs)?,
+        passed,
+        at,
+        time_zone: series.time_zone,
+        forget_after_us: series.forget_after_us,
+        having: series.having.as_ref().map(|having| predicate(checker, having, own)).transpose()?,
     })
 }
 

@@ -8,11 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
+use chrono_tz::Tz;
 use datafusion::logical_expr::Expr;
 
 use super::expression::{Compiled, Expressions};
 use super::messages::Finding;
-use super::model::{AggregateCall, Connector, EventTime, MetadataColumn, SinkKind, StreamId, WindowKind};
+use super::model::{
+    AggregateCall, Connector, EventTime, MetadataColumn, SeriesModelKind, SinkKind, StreamId, WindowKind,
+};
 use crate::spec::{ColumnSpec, Problem, Span, Spanned, Spec};
 use thalweg_schemas::{Format, Schema};
 
@@ -87,6 +90,22 @@ pub(super) enum CheckedKind {
     Pass,
     Project(Vec<CheckedExpr>),
     Window(Box<CheckedWindow>),
+    Series(Box<CheckedSeries>),
+}
+
+/// A step that asks a model of series.
+#[derive(Debug)]
+pub(super) struct CheckedSeries {
+    pub(super) model: SeriesModelKind,
+    pub(super) keys: Vec<CheckedExpr>,
+    pub(super) inputs: Vec<CheckedExpr>,
+    /// The column that says when a row's values were.
+    pub(super) at: Option<String>,
+    pub(super) time_zone: Option<Tz>,
+    pub(super) forget_after_us: i64,
+    /// The columns that the model adds.
+    pub(super) added: Vec<Field>,
+    pub(super) having: Option<CheckedExpr>,
 }
 
 /// A windowed step.

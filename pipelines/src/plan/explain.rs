@@ -11,8 +11,8 @@ use thalweg_engine::shard::SHARDS;
 use thalweg_schemas::Format;
 
 use super::model::{
-    AggregateCall, Connector, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedSource, PlannedStep,
-    PlannedWindow, Position, SinkKind, StepKind, StreamId, WindowKind,
+    AggregateCall, Connector, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedSeries, PlannedSource,
+    PlannedStep, PlannedWindow, Position, SeriesModelKind, SinkKind, StepKind, StreamId, WindowKind,
 };
 use super::types::column_name;
 use crate::spec::{Duration, Instant, Size};
@@ -191,6 +191,11 @@ fn step(step: &PlannedStep, inputs: Vec<usize>) -> ExplainNode {
             window_details(window, &mut details);
             format!("{union}{}", window_title(&window.window))
         }
+        StepKind::Series(series) => {
+            exchange = Some(by_keys("rows", &series.keys));
+            series_details(series, &mut details);
+            format!("{union}{}", series_title(&series.model))
+        }
     };
     ExplainNode {
         kind: NodeKind::Step,
@@ -208,11 +213,80 @@ fn how_rows_are_exchanged(window: &PlannedWindow) -> String {
         WindowKind::Session { .. } => "rows",
         WindowKind::Tumbling { .. } | WindowKind::Hopping { .. } => "partial aggregates",
     };
-    let keys: Vec<&str> = window.keys.iter().map(|key| key.name.as_str()).collect();
+    by_keys(what, &window.keys)
+}
+
+fn by_keys(what: &str, keys: &[NamedExpr]) -> String {
+    let keys: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     match keys.as_slice() {
         [] => format!("{what}, to one of {SHARDS} shards"),
         keys => format!("{what} by {}, to {SHARDS} shards", keys.join(", ")),
     }
+}
+
+fn series_title(model: &SeriesModelKind) -> String {
+    match model {
+        SeriesModelKind::Detect(config) => format!("anomalies ({})", config.method.name()),
+        SeriesModelKind::Forecast(config) => {
+            let horizons: Vec<String> = config.horizons_us.iter().map(|us| duration(*us)).collect();
+            format!("forecast, {} ahead", horizons.join(", "))
+        }
+        SeriesModelKind::Converge(_) => "convergence".to_owned(),
+    }
+}
+
+fn series_details(series: &PlannedSeries, details: &mut Vec<(String, String)>) {
+    let mut detail = |name: &str, value: String| details.push((name.to_owned(), value));
+    for key in &series.keys {
+        detail("key", with_sql(key));
+    }
+    for input in &series.inputs {
+        let sql = if input.sql == input.name { String::new() } else { format!(" = {}", input.sql) };
+        detail("reads", format!("{}{sql}", input.name));
+    }
+    let season =
+        |season_us: Option<i64>| season_us.map_or_else(|| "found in the series".to_owned(), duration);
+    let every = |us: Option<i64>| us.map_or_else(|| "learnt from the rows".to_owned(), duration);
+    match &series.model {
+        SeriesModelKind::Detect(config) => {
+            detail("every", every(config.interval_us));
+            detail("season", season(config.season_us));
+            let rate =
+                format!("{} in {} a series", config.false_alarms, duration(config.false_alarms_per_us));
+            detail("false alarms", rate);
+            detail("settle", duration(config.settle_us));
+        }
+        SeriesModelKind::Forecast(config) => {
+            detail("every", every(config.interval_us));
+            detail("season", season(config.season_us));
+            if let Some(threshold) = config.threshold {
+                detail("threshold", threshold.to_string());
+            }
+        }
+        SeriesModelKind::Converge(config) => {
+            let direction = if config.falling { "falling" } else { "rising" };
+            detail("direction", direction.to_owned());
+            if let Some(target) = config.target {
+                detail("target", target.to_string());
+            }
+            if let Some(end) = config.end {
+                detail("end", end.to_string());
+            }
+            detail("stall after", format!("{} steps", config.stall_after));
+        }
+    }
+    if let Some(zone) = series.time_zone {
+        detail("time zone", zone.name().to_owned());
+    }
+    detail("forgotten", format!("after {} without rows", duration(series.forget_after_us)));
+    if let Some(having) = &series.having {
+        detail("having", having.sql.clone());
+    }
+}
+
+fn with_sql(key: &NamedExpr) -> String {
+    let sql = if key.sql == key.name { String::new() } else { format!(" = {}", key.sql) };
+    format!("{}{sql}", column_name(&key.field()))
 }
 
 fn window_title(window: &WindowKind) -> String {
@@ -238,8 +312,7 @@ fn window_title(window: &WindowKind) -> String {
 
 fn window_details(window: &PlannedWindow, details: &mut Vec<(String, String)>) {
     for key in &window.keys {
-        let sql = if key.sql == key.name { String::new() } else { format!(" = {}", key.sql) };
-        details.push(("key".into(), format!("{}{sql}", column_name(&key.field()))));
+        details.push(("key".into(), with_sql(key)));
     }
     for call in &window.aggregates {
         details.push(("aggregate".into(), aggregate(call, &window.inputs)));

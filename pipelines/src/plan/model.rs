@@ -10,8 +10,12 @@ use datafusion::common::DataFusionError;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 use thalweg_operators::aggregate::Aggregate;
+use thalweg_operators::series::{ConvergeModel, DetectModel, ForecastModel, SeriesModel};
 pub use thalweg_operators::source::MetadataColumn;
 use thalweg_schemas::{Format, Schema};
+use thalweg_series::converge::{Converger, ConvergerConfig};
+use thalweg_series::detect::{ConfigError, Detector, DetectorConfig};
+use thalweg_series::forecast::{Forecaster, ForecasterConfig};
 
 use super::types::type_name;
 use crate::preview::Handover;
@@ -174,6 +178,82 @@ pub enum StepKind {
     Project(Vec<NamedExpr>),
     /// Computes aggregates of windows.
     Window(Box<PlannedWindow>),
+    /// Asks a model of series.
+    Series(Box<PlannedSeries>),
+}
+
+/// A step that asks a model of series.
+#[derive(Debug, Clone)]
+pub struct PlannedSeries {
+    /// The model.
+    pub model: SeriesModelKind,
+    /// Which rows are one series, over the input.
+    pub keys: Vec<NamedExpr>,
+    /// What the model reads, over the input, as doubles.
+    pub inputs: Vec<NamedExpr>,
+    /// The columns that go on as they are, as indexes into [`PlannedStep::input_columns`]; those of the model follow.
+    pub passed: Vec<usize>,
+    /// The column that says when a row's values were: its window's start; `None`: its event time.
+    pub at: Option<usize>,
+    /// By whose clock seasons are told; `None`: UTC.
+    pub time_zone: Option<chrono_tz::Tz>,
+    /// A series without rows for longer begins anew, microseconds.
+    pub forget_after_us: i64,
+    /// Over the step's columns: results for which this is not true are left out.
+    pub having: Option<Predicate>,
+}
+
+impl PlannedSeries {
+    /// The names of the model's inputs.
+    pub fn input_names(&self) -> Vec<String> {
+        self.inputs.iter().map(|input| input.name.clone()).collect()
+    }
+}
+
+/// A model of series.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SeriesModelKind {
+    /// Anomalies.
+    Detect(DetectorConfig),
+    /// Forecasts.
+    Forecast(ForecasterConfig),
+    /// Where learning curves end.
+    Converge(ConvergerConfig),
+}
+
+impl SeriesModelKind {
+    /// As in a spec.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SeriesModelKind::Detect(_) => "detect",
+            SeriesModelKind::Forecast(_) => "forecast",
+            SeriesModelKind::Converge(_) => "converge",
+        }
+    }
+
+    /// The columns that it adds, and the version of its state and scores.
+    ///
+    /// # Errors
+    /// A configuration that makes no model.
+    pub fn describe(&self, inputs: &[String]) -> Result<(Vec<Field>, String), ConfigError> {
+        Ok(match self {
+            SeriesModelKind::Detect(config) => {
+                let detector = Detector::new(config.clone())?;
+                let version = detector.version();
+                (DetectModel::new(detector, inputs).columns(), version)
+            }
+            SeriesModelKind::Forecast(config) => {
+                let forecaster = Forecaster::new(config.clone())?;
+                let version = forecaster.version();
+                (ForecastModel::new(forecaster, config).columns(), version)
+            }
+            SeriesModelKind::Converge(config) => {
+                let converger = Converger::new(config.clone())?;
+                let version = converger.version();
+                (ConvergeModel::new(converger).columns(), version)
+            }
+        })
+    }
 }
 
 /// A windowed step.

@@ -38,6 +38,8 @@ impl Checker<'_> {
         let (kind, columns) = if step.is_windowed {
             let (window, columns) = self.windowed(step, &visible, &path);
             (window.map(|window| CheckedKind::Window(Box::new(window))), columns)
+        } else if step.has_model {
+            self.series(step, &inputs, columns, &path)
         } else if let Some(select) = &step.select {
             let columns: Vec<Option<CheckedExpr>> =
                 select.iter().map(|column| self.column(column, &visible)).collect();

@@ -81,6 +81,11 @@ impl Checker<'_> {
             let hint = "time zones matter to whole days: 1d, 7d; leave it out otherwise".to_owned();
             self.problem(name.at, path, message, Some(hint));
         }
+        self.zone(name, path)
+    }
+
+    /// The time zone of a name; `None` where there is none, which is said.
+    pub(super) fn zone(&mut self, name: &Spanned<String>, path: &str) -> Option<Tz> {
         let found = TZ_VARIANTS.iter().find(|zone| zone.name() == name.value);
         if found.is_none() {
             let names: Vec<&str> = TZ_VARIANTS.iter().map(|zone| zone.name()).collect();

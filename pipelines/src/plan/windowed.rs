@@ -18,7 +18,7 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::sql::sqlparser::ast as sql;
 use datafusion::sql::unparser::expr_to_sql;
 use thalweg_operators::aggregate::{Aggregate, AggregateError};
-use thalweg_operators::window::is_key_type;
+use thalweg_operators::keyed::is_key_type;
 
 use super::aggregates;
 use super::check::{CheckedExpr, CheckedWindow, Checker, Columns, reads_unjudged};
@@ -132,7 +132,7 @@ impl Checker<'_> {
         }
     }
 
-    fn key(&mut self, key: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
+    pub(super) fn key(&mut self, key: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
         if [WINDOW_START, WINDOW_END].contains(&key.name.as_str()) {
             let message = format!("a key called {}", key.name.value);
             let hint =

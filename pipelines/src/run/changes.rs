@@ -1,7 +1,7 @@
 //! What a pipeline was when a checkpoint was made, and whether what it is now may use that state.
 //!
 //! A windowed step's state fits when everything that decides which rows reach it, and how they are gathered, is as it was: its
-//! sources, the steps before it, its filter, window and keys. What comes behind a window (select, having, further steps without
+//! sources, the steps before it, its filter, window and keys. So does that of a step with a model, when the model is the same as well. What comes behind a window (select, having, further steps without
 //! windows, sinks) may change: it has no state. So may the aggregates: those that stay keep their state, and new ones are null for
 //! windows that began before all of their rows could be seen. A sink may come and go, but not become another kind of thing under its
 //! name.
@@ -13,11 +13,13 @@ use serde_json::{Map, Value, json};
 use thalweg_engine::checkpoint::Manifest;
 use thalweg_engine::shard::hash_key;
 use thalweg_engine::watermark::EventTime;
+use thalweg_operators::series::step_of_part;
 
 use crate::plan::{
-    Connector, PartitionColumn, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep, SinkKind,
-    StepKind, type_name,
+    Connector, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep,
+    SeriesModelKind, SinkKind, StepKind, type_name,
 };
+use crate::spec::Duration;
 
 mod words;
 
@@ -129,8 +131,62 @@ fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
             description["output"] = output.into();
             description["having"] = window.having.as_ref().map_or("", |having| having.sql.as_str()).into();
         }
+        StepKind::Series(series) => {
+            let of = |exprs: &[NamedExpr]| {
+                let texts: Vec<String> = exprs
+                    .iter()
+                    .map(|expr| format!("{}: {} ({})", expr.name, expr.sql, type_name(&expr.data_type)))
+                    .collect();
+                texts.join(", ")
+            };
+            // The version says whether state and scores of before are what this program would make.
+            let version = series.model.describe(&series.input_names());
+            let version = version.map_or_else(|_| String::new(), |(_, version)| version);
+            description["model"] = format!("{}, version {version}", describe_model(&series.model)).into();
+            description["by"] = of(&series.keys).into();
+            description["reads"] = of(&series.inputs).into();
+            let zone = series.time_zone.map_or("UTC", |zone| zone.name());
+            description["time zone"] = zone.into();
+            description["forget_after"] = format!("{} us", series.forget_after_us).into();
+            let having = series.having.as_ref().map_or("", |having| having.sql.as_str());
+            description["having"] = having.into();
+        }
     }
     description
+}
+
+// As a spec has it.
+fn describe_model(model: &SeriesModelKind) -> String {
+    let duration = |us: i64| Duration { us }.to_string();
+    let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+    let fields = match model {
+        SeriesModelKind::Detect(config) => vec![
+            ("method", config.method.name().to_owned()),
+            ("every", or_none(config.interval_us.map(duration))),
+            ("season", or_none(config.season_us.map(duration))),
+            ("false_alarms", format!("{}/{}", config.false_alarms, duration(config.false_alarms_per_us))),
+            ("settle", duration(config.settle_us)),
+        ],
+        SeriesModelKind::Forecast(config) => {
+            let horizons: Vec<String> = config.horizons_us.iter().map(|us| duration(*us)).collect();
+            let quantiles: Vec<String> = config.quantiles.iter().map(f64::to_string).collect();
+            vec![
+                ("every", or_none(config.interval_us.map(duration))),
+                ("horizon", format!("[{}]", horizons.join(", "))),
+                ("quantiles", format!("[{}]", quantiles.join(", "))),
+                ("season", or_none(config.season_us.map(duration))),
+                ("threshold", or_none(config.threshold.map(|threshold| threshold.to_string()))),
+            ]
+        }
+        SeriesModelKind::Converge(config) => vec![
+            ("target", or_none(config.target.map(|target| target.to_string()))),
+            ("direction", if config.falling { "falling" } else { "rising" }.to_owned()),
+            ("end", or_none(config.end.map(|end| end.to_string()))),
+            ("stall_after", config.stall_after.to_string()),
+        ],
+    };
+    let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    format!("{}: {{ {} }}", model.name(), fields.join(", "))
 }
 
 /// From when on the aggregates count that are newer than the job: by step and label.
@@ -168,8 +224,12 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a step's state goes on: it had some, and has some still.
-pub(super) fn keeps_state(before: &Value, after: &Value, step: &str) -> bool {
-    [before, after].iter().all(|plan| plan["steps"][step].get("window").is_some())
+pub(super) fn keeps_state(before: &Value, after: &Value, part: &str) -> bool {
+    [before, after].iter().all(|plan| has_state(&plan["steps"][step_of_part(part)]))
+}
+
+fn has_state(step: &Value) -> bool {
+    ["window", "model"].iter().any(|kind| step.get(kind).is_some())
 }
 
 /// The changes for which state can't be used again; none: it can.
@@ -179,11 +239,11 @@ pub(super) fn refused(before: &Value, after: &Value) -> Vec<PlanChange> {
     let steps = |plan: &Value| plan["steps"].as_object().cloned().unwrap_or_default();
     let (old, new) = (steps(before), steps(after));
     for (name, step) in &new {
-        let Some(was) = old.get(name).filter(|was| was.get("window").is_some()) else { continue };
-        if step.get("window").is_none() {
+        let Some(was) = old.get(name).filter(|was| has_state(was)) else { continue };
+        if !has_state(step) {
             continue;
         }
-        for property in ["from", "where", "window", "by"] {
+        for property in ["from", "where", "window", "model", "by", "reads", "time zone", "forget_after"] {
             compare(&format!("step {name}"), property, was, step, &mut changes);
         }
         for input in inputs(step) {

@@ -120,8 +120,12 @@ mod tests {
     use crate::run::StepStatus;
 
     fn status() -> Status {
-        let step =
-            |name: &str| StepStatus { name: name.to_owned(), windowed: false, counters: Arc::default() };
+        let step = |name: &str| StepStatus {
+            name: name.to_owned(),
+            windowed: false,
+            has_model: false,
+            counters: Arc::default(),
+        };
         Status {
             pipeline: "held".to_owned(),
             generation: 1,

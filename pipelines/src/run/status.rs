@@ -43,6 +43,8 @@ pub struct StepStatus {
     pub name: String,
     /// Whether it gathers rows into windows.
     pub windowed: bool,
+    /// Whether it asks a model.
+    pub has_model: bool,
     /// What it has done.
     pub counters: Arc<StepCounters>,
 }
@@ -78,6 +80,7 @@ impl Status {
         let steps = job.plan.steps.iter().zip(&job.steps).map(|(step, counters)| StepStatus {
             name: step.name.clone(),
             windowed: matches!(step.kind, StepKind::Window(_)),
+            has_model: matches!(step.kind, StepKind::Series(_)),
             counters: Arc::clone(counters),
         });
         Status {

@@ -1,14 +1,15 @@
-//! Steps: filter, compute, window.
+//! Steps: filter, compute, window, ask a model.
 
 use schemars::JsonSchema;
 
 use super::entries::read_columns;
+use super::model::{self, ConvergeSpec, DetectSpec, ForecastSpec, MODELS, ModelSpec};
 use super::reader::{Entry, Fields, Reader};
 use super::units::Duration;
 use super::yaml::{Kind, Node};
 use super::{Columns, Expression, Spanned};
 
-/// A step: rows in, rows out. In this order: where, then window, by and select, then having.
+/// A step: rows in, rows out. In this order: where, then window, by and select, or a model; then having.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(rename = "Step", deny_unknown_fields)]
 pub struct StepSpec {
@@ -29,9 +30,15 @@ pub struct StepSpec {
     /// With a window: aggregates (window_start, window_end and the keys come first by themselves). Without: the columns.
     #[schemars(with = "Option<Columns>")]
     pub select: Option<Vec<ColumnSpec>>,
+    /// Asks a model of series.
+    #[schemars(with = "ModelShape", flatten)]
+    pub model: Option<Spanned<ModelSpec>>,
     /// Results for which this is not true are left out.
     #[schemars(with = "Option<Expression>")]
     pub having: Option<Spanned<String>>,
+    /// Whether there is a model at all, be it a wrong one.
+    #[schemars(skip)]
+    pub has_model: bool,
     /// Whether there is a `window` at all, be it a wrong one.
     #[schemars(skip)]
     pub is_windowed: bool,
@@ -47,6 +54,19 @@ pub struct StepSpec {
     /// So wrong that it can't be said whether it has a window.
     #[schemars(skip)]
     pub window_unknown: bool,
+}
+
+/// How a model is written: at most one of these.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[allow(dead_code, reason = "a shape for the JSON Schema, never built")]
+struct ModelShape {
+    /// Finds anomalies.
+    detect: Option<DetectSpec>,
+    /// Forecasts.
+    forecast: Option<ForecastSpec>,
+    /// Says where learning curves end.
+    converge: Option<ConvergeSpec>,
 }
 
 /// How `from` is written.
@@ -105,7 +125,8 @@ pub enum WindowSpec {
     },
 }
 
-const STEP_FIELDS: [&str; 6] = ["from", "where", "window", "by", "select", "having"];
+const STEP_FIELDS: [&str; 9] =
+    ["from", "where", "window", "by", "select", "having", MODELS[0], MODELS[1], MODELS[2]];
 const WINDOW_FIELDS: [&str; 7] = ["tumbling", "hopping", "session", "offset", "every", "time_zone", "max"];
 
 pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> StepSpec {
@@ -118,6 +139,8 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
         by: None,
         select: None,
         having: None,
+        model: None,
+        has_model: false,
         is_windowed: false,
         incomplete: true,
         columns_unknown: true,
@@ -141,9 +164,13 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
     step.is_windowed = fields.get("window").is_some() || fields.has_misspelt("window");
     step.window_unknown = !step.is_windowed && fields.incomplete;
     step.window = fields.get("window").and_then(|entry| read_window(reader, entry));
+    read_model(reader, &fields, &mut step);
     if !step.is_windowed && !step.window_unknown {
         for key in ["by", "having"] {
             if let Some(entry) = fields.get(key) {
+                if step.has_model {
+                    continue;
+                }
                 let hint = match key {
                     "by" => "add a window, such as window: { tumbling: 1m }",
                     _ => "use where, or add a window",
@@ -159,6 +186,29 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
     }
     step.incomplete = reader.failures() != before;
     step
+}
+
+// At most one model, and nothing beside it that says columns.
+fn read_model(reader: &mut Reader, fields: &Fields<'_>, step: &mut StepSpec) {
+    let models: Vec<&Entry<'_>> = MODELS.iter().filter_map(|key| fields.get(key)).collect();
+    step.has_model = !models.is_empty() || MODELS.iter().any(|key| fields.has_misspelt(key));
+    let Some((first, others)) = models.split_first() else { return };
+    step.model = model::read(reader, first);
+    for other in others {
+        let message = format!("{} beside {}", other.key.value, first.key.value);
+        let hint = "a step asks one model; write a second step from this one".to_owned();
+        reader.problem(other.key.at, &other.path, message, Some(hint));
+    }
+    for key in ["window", "by", "select"] {
+        if let Some(entry) = fields.get(key) {
+            let model = first.key.value;
+            let hint = match key {
+                "by" => format!("put it into {model}: {{ …, by: […] }}"),
+                _ => format!("write a step with the {key}, and one with {model} from it"),
+            };
+            reader.problem(entry.key.at, &entry.path, format!("{key} beside {model}"), Some(hint));
+        }
+    }
 }
 
 fn read_from(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Spanned<String>> {

@@ -12,6 +12,7 @@ mod cli;
 mod decoded;
 mod delta;
 mod dirty;
+mod evaluate;
 mod failpoints;
 mod formats;
 mod group_by;
@@ -19,6 +20,9 @@ mod idle;
 mod kafka;
 mod memory;
 mod metrics;
+mod models;
+#[cfg(feature = "models")]
+mod models_cli;
 mod outputs;
 mod patience;
 mod pipeline_tests;

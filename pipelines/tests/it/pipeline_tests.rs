@@ -116,9 +116,15 @@ mod catalogue {
     }
 
     #[test]
+    fn capacity() {
+        check("capacity");
+    }
+
+    #[test]
     fn every_pipeline_is_tested() {
         let names = thalweg::catalogue::ENTRIES.map(|entry| entry.name);
-        assert_eq!(names, ["provider_health", "user_sessions", "population"], "each has a test here");
+        let tested = ["provider_health", "user_sessions", "population", "capacity"];
+        assert_eq!(names, tested, "each has a test here");
     }
 }
 

@@ -60,6 +60,28 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "step_series",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: STEP,
+        help: "Series (keys) of which a step's model knows something.",
+        read: |from, samples| {
+            let keys = |step: &StepStatus| step.counters.series.keys.load(Relaxed);
+            steps(from, samples, |step| step.has_model.then(|| keys(step).into()));
+        },
+    },
+    Family {
+        name: "step_waiting_rows",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: STEP,
+        help: "Rows that wait for the watermark before a step's model sees them.",
+        read: |from, samples| {
+            let held = |step: &StepStatus| step.counters.series.held.load(Relaxed);
+            steps(from, samples, |step| step.has_model.then(|| held(step).into()));
+        },
+    },
+    Family {
         name: "checkpoint_number",
         kind: Kind::Gauge,
         unit: Unit::None,
