@@ -63,6 +63,12 @@ pub fn check(spec: &Spec) -> Result<Plan, Vec<Problem>> {
         let (step, columns) = checker.step(&spec.steps[*index], &names);
         (checker.steps[*index], checker.columns.1[*index]) = (step, columns);
     }
+    // Steps that read each other, and what reads them.
+    for step in
+        spec.steps.iter().enumerate().filter(|(index, _)| !order.contains(index)).map(|(_, step)| step)
+    {
+        checker.syntax(step, &format!("steps.{}", step.name.value));
+    }
     let sinks: Vec<_> = spec.sinks.iter().map(|sink| checker.sink(sink, &names)).collect();
     let incomplete = spec.schemas.iter().any(|schema| schema.schema.is_none());
     let sinks =

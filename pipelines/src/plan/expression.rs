@@ -23,20 +23,22 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, Volatility};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Ident, ObjectName, Query, Value as SqlValue, Visit, VisitMut, Visitor, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{Query, Visit, Visitor};
 
 use super::aggregates;
 use super::messages::{self, Context, Finding, Spot};
 use super::types::type_name;
 
-/// How many unknown columns of one expression are said.
-const UNKNOWN_COLUMNS_MAX: usize = 20;
+mod wrong;
+
+/// How many mistakes of one expression are said.
+const MISTAKES_MAX: usize = 20;
 
 /// DataFusion's planner for single expressions, with our aggregates in place of its own.
 pub(super) struct Expressions {
     state: SessionState,
+    /// As `state`, for expressions of which parts were taken out.
+    lenient: SessionState,
 }
 
 /// Where an expression stands, which decides what it may hold.
@@ -65,7 +67,7 @@ impl Expressions {
             .with_window_functions(SessionStateDefaults::default_window_functions())
             .with_aggregate_functions(aggregates::stubs())
             .build();
-        Expressions { state }
+        Expressions { lenient: wrong::lenient(&state), state }
     }
 
     /// Parses an expression over `columns` and refuses what its place does not allow. Types are not checked yet.
@@ -88,39 +90,41 @@ impl Expressions {
         let mut tree = tree;
         let mut known: Vec<Field> = columns.to_vec();
         let mut findings: Vec<Finding> = Vec::new();
-        let mut is_replaced = false;
-        // An unknown name ends planning: take it as known and plan again, to find the next one.
-        while findings.len() < UNKNOWN_COLUMNS_MAX {
+        let (mut state, mut is_whole) = (&self.state, true);
+        // What is wrong ends planning: take it out, or an unknown name as known, and plan again, to find the next.
+        while findings.len() < MISTAKES_MAX {
             let schema = df_schema(&known).map_err(|error| vec![explain(error)])?;
-            match self.state.create_logical_expr_from_sql_expr(tree.clone(), &schema) {
-                Ok(expr) if findings.is_empty() => {
-                    let expr = expr.unalias_nested().data;
-                    findings = refused(&expr, place);
-                    return if findings.is_empty() { Ok(expr) } else { Err(findings) };
-                }
+            let error = match state.create_logical_expr_from_sql_expr(tree.clone(), &schema) {
                 Ok(expr) => {
                     let expr = expr.unalias_nested().data;
                     findings.extend(refused(&expr, place));
-                    // What stands for an unknown function has no type of its own.
-                    if !is_replaced {
-                        findings.extend(messages::explain_types(&expr, &schema, None));
+                    if is_whole && findings.is_empty() {
+                        return Ok(expr);
                     }
+                    findings.extend(self.wrong(&expr, &known));
                     break;
                 }
-                Err(error) => {
-                    let (column, function) = (unknown_column(&error), messages::unknown_function(&error));
-                    // Something else may be wrong just because of what stands for an unknown function.
-                    if column.is_some() || function.is_some() || !is_replaced {
-                        findings.push(explain(error));
-                    }
-                    match (column, function) {
-                        (Some(name), _) => known.push(Field::new(name, DataType::Null, true)),
-                        (None, Some(name)) => {
-                            is_replaced = true;
-                            let _: ControlFlow<()> =
-                                VisitMut::visit(&mut tree.expr, &mut ReplaceFunction { name });
+                Err(error) => error,
+            };
+            is_whole = false;
+            match (unknown_column(&error), messages::unknown_function(&error)) {
+                (Some(name), _) => {
+                    findings.push(explain(error));
+                    known.push(Field::new(name, DataType::Null, true));
+                }
+                (None, Some(name)) => {
+                    findings.push(explain(error));
+                    state = &self.lenient;
+                    wrong::without_function(&mut tree.expr, name);
+                }
+                (None, None) => {
+                    state = &self.lenient;
+                    match wrong::without_unplannable(&mut tree.expr, state, &known, &explain) {
+                        Some(more) => findings.extend(more),
+                        None => {
+                            findings.push(explain(error));
+                            break;
                         }
-                        (None, None) => break,
                     }
                 }
             }
@@ -144,15 +148,19 @@ impl Expressions {
     /// Compiles an expression over `columns`: coerced, simplified, and physical.
     pub(super) fn compile(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Vec<Finding>> {
         let context = Context { sql: "", columns, functions: &[], usage: &|name| self.usage(name) };
-        let schema = Arc::new(df_schema(columns).map_err(|error| vec![messages::explain(&error, &context)])?);
-        let explain = |error: DataFusionError| match messages::explain_types(expr, &schema, Some(&error)) {
-            types if types.is_empty() => vec![messages::explain(&error, &context)],
-            types => types,
-        };
-        let simplified = self.simplify(expr.clone(), &schema).map_err(explain)?;
-        let physical = self.state.create_physical_expr(simplified, &schema).map_err(explain)?;
-        let data_type = physical.data_type(schema.as_arrow()).map_err(explain)?;
-        let nullable = physical.nullable(schema.as_arrow()).map_err(explain)?;
+        let schema = df_schema(columns).map_err(|error| vec![messages::explain(&error, &context)])?;
+        self.compiled(expr, &schema).map_err(|error| match self.wrong(expr, columns) {
+            wrong if wrong.is_empty() => vec![messages::explain(&error, &context)],
+            wrong => wrong,
+        })
+    }
+
+    fn compiled(&self, expr: &Expr, schema: &DFSchema) -> Result<Compiled, DataFusionError> {
+        let schema = Arc::new(schema.clone());
+        let simplified = self.simplify(expr.clone(), &schema)?;
+        let physical = self.state.create_physical_expr(simplified, &schema)?;
+        let data_type = physical.data_type(schema.as_arrow())?;
+        let nullable = physical.nullable(schema.as_arrow())?;
         Ok(Compiled { expr: physical, data_type, nullable })
     }
 
@@ -308,28 +316,6 @@ impl Visitor for FindQuery {
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
         ControlFlow::Break(())
-    }
-}
-
-/// Puts something that can be planned in the place of a function that is not there: one that takes the same arguments, or, where those
-/// may be other things than columns, a constant.
-struct ReplaceFunction {
-    name: String,
-}
-
-impl VisitorMut for ReplaceFunction {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<()> {
-        if let SqlExpr::Function(call) = expr
-            && call.name.to_string().to_lowercase() == self.name
-        {
-            match messages::is_of_elsewhere(&self.name) {
-                true => *expr = SqlExpr::value(SqlValue::SingleQuotedString(String::new())),
-                false => call.name = ObjectName::from(vec![Ident::new("make_array")]),
-            }
-        }
-        ControlFlow::Continue(())
     }
 }
 

@@ -53,6 +53,19 @@ impl Finding {
         Finding { spot: Some(spot), ..self }
     }
 
+    /// Names that stand for parts of the expression, spelled out.
+    pub(super) fn rename(&mut self, parts: &[(String, String)]) {
+        let spelled = |text: &str| {
+            // A name may begin as another: the later ones are longer.
+            parts.iter().rev().fold(text.to_owned(), |text, (name, part)| text.replace(name.as_str(), part))
+        };
+        self.message = spelled(&self.message);
+        self.hint = self.hint.as_deref().map(spelled);
+        if let Some(Spot::Text(text)) = &mut self.spot {
+            *text = spelled(text);
+        }
+    }
+
     /// The same of an expression in which a function has another of its names.
     pub(super) fn named_as_in(mut self, sql: &str, names: impl Fn(&str) -> Vec<String>) -> Self {
         let Some(Spot::Text(name)) = &self.spot else { return self };

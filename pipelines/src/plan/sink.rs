@@ -22,43 +22,45 @@ impl Checker<'_> {
     pub(super) fn sink(&mut self, sink: &SinkSpec, names: &Names) -> Option<CheckedSink> {
         let before = self.problems.len();
         let path = format!("sinks.{}", sink.name.value);
-        let input = names.stream(&sink.from)?;
-        let columns = self.columns(input)?.own.clone();
+        let input = names.stream(&sink.from);
+        let known = input.and_then(|input| self.columns(input)).map(|columns| columns.own.clone());
+        let columns = known.as_deref();
         let kind = if let Some(parquet) = &sink.parquet {
             let files = (&parquet.partition_by[..], parquet.target_file_size.as_ref());
-            let (partition_by, target_file_bytes) = self.files(files, &columns, &format!("{path}.parquet"));
+            let (partition_by, target_file_bytes) = self.files(files, columns, &format!("{path}.parquet"));
             SinkKind::Parquet { partition_by, target_file_bytes }
         } else if let Some(delta) = &sink.delta {
             let (path, files) =
                 (format!("{path}.delta"), (&delta.partition_by[..], delta.target_file_size.as_ref()));
-            self.delta_columns(sink, &columns, &path);
-            let (partition_by, target_file_bytes) = self.files(files, &columns, &path);
+            self.delta_columns(sink, columns.unwrap_or(&[]), &path);
+            let (partition_by, target_file_bytes) = self.files(files, columns, &path);
             SinkKind::Delta { partition_by, target_file_bytes }
         } else if let Some(kafka) = &sink.kafka {
-            self.kafka_sink(kafka, &columns, &path)
+            self.kafka_sink(kafka, columns, &path)
         } else if sink.jsonl.is_some() {
             SinkKind::Jsonl
         } else {
             SinkKind::Stdout
         };
+        let (input, columns) = input.zip(known)?;
         let is_right = !sink.incomplete && self.problems.len() == before && !columns.iter().any(is_unjudged);
         is_right.then(|| CheckedSink { name: sink.name.value.clone(), input, columns, kind })
     }
 
-    // Folders, and about how large a file in them grows, in bytes.
+    // Folders, and about how large a file in them grows, in bytes. `None`: the columns are not known.
     fn files(
         &mut self,
         (names, size): (&[Spanned<String>], Option<&Spanned<Size>>),
-        columns: &[Field],
+        columns: Option<&[Field]>,
         path: &str,
     ) -> (Vec<PartitionColumn>, u64) {
         let partition_by: Vec<PartitionColumn> = names
             .iter()
-            .filter_map(|name| self.partition_column(name, columns, &format!("{path}.partition_by")))
+            .filter_map(|name| self.partition_column(name, columns?, &format!("{path}.partition_by")))
             .collect();
         let plain = partition_by.iter().filter(|column| matches!(column, PartitionColumn::Column(_))).count();
         if plain > 0
-            && plain == columns.len()
+            && columns.is_some_and(|columns| plain == columns.len())
             && let Some(last) = names.last()
         {
             let hint = "a column of partition_by is not written into the files; leave one out".to_owned();
@@ -96,12 +98,15 @@ impl Checker<'_> {
         }
     }
 
-    fn kafka_sink(&mut self, kafka: &KafkaSinkSpec, columns: &[Field], path: &str) -> SinkKind {
+    fn kafka_sink(&mut self, kafka: &KafkaSinkSpec, columns: Option<&[Field]>, path: &str) -> SinkKind {
         let path = format!("{path}.kafka");
         let reader = self.spec.sources.iter().find(|source| {
             source.kafka.as_ref().is_some_and(|source| {
                 let mut topics = source.all_topics();
-                source.brokers.value == kafka.brokers.value
+                // Brokers or a topic that could not be read are empty.
+                !kafka.topic.is_empty()
+                    && !kafka.brokers.is_empty()
+                    && source.brokers.value == kafka.brokers.value
                     && topics.any(|topic| topic.value == kafka.topic.value)
             })
         });
@@ -114,7 +119,7 @@ impl Checker<'_> {
             .key
             .iter()
             .filter_map(|name| {
-                let finding = match find(name, columns) {
+                let finding = match find(name, columns?) {
                     Ok((index, column)) if makes_a_key(column.data_type()) => return Some(index),
                     Ok((_, column)) if is_unjudged(column) => return None,
                     Ok((_, column)) => super::messages::Finding::new(

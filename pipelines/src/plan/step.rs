@@ -18,10 +18,10 @@ impl Checker<'_> {
     pub(super) fn step(&mut self, step: &StepSpec, names: &Names) -> (Option<CheckedStep>, Option<Columns>) {
         let before = self.problems.len();
         let path = format!("steps.{}", step.name.value);
-        let inputs: Option<Vec<StreamId>> = step.from.iter().map(|from| names.stream(from)).collect();
-        let inputs = inputs.filter(|inputs| !inputs.is_empty());
-        let columns = inputs.as_ref().and_then(|inputs| self.union(step, inputs, &path));
-        let (Some(inputs), Some(columns)) = (inputs, columns) else {
+        let inputs: Vec<Option<StreamId>> = step.from.iter().map(|from| names.stream(from)).collect();
+        let columns = self.union(step, &inputs, &path);
+        let inputs: Option<Vec<StreamId>> = inputs.into_iter().collect();
+        let Some(columns) = columns else {
             self.syntax(step, &path);
             return (None, None);
         };
@@ -55,12 +55,13 @@ impl Checker<'_> {
             (Some(CheckedKind::Pass), columns)
         };
         let is_right = !step.incomplete && self.problems.len() == before && !visible.iter().any(is_unjudged);
-        let checked = kind.filter(|_| is_right).map(|kind| CheckedStep { inputs, visible, filter, kind });
+        let parts = kind.zip(inputs).filter(|_| is_right);
+        let checked = parts.map(|(kind, inputs)| CheckedStep { inputs, visible, filter, kind });
         (checked, (!step.columns_unknown).then_some(columns))
     }
 
     /// Of a step whose input is not known: whether its expressions are SQL at all.
-    fn syntax(&mut self, step: &StepSpec, path: &str) {
+    pub(super) fn syntax(&mut self, step: &StepSpec, path: &str) {
         let conditions = [("where", &step.filter), ("having", &step.having)];
         let conditions = conditions
             .into_iter()
@@ -76,15 +77,18 @@ impl Checker<'_> {
 
     /// A column of `by` or of `select` without a window.
     pub(super) fn column(&mut self, column: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
+        if column.is_broken {
+            return None;
+        }
         let (_, sql) = sql_of(column);
         let checked = self.expressions.parse(&sql, visible, Place::Row).and_then(|expr| {
             if reads_unjudged(&expr, visible) {
-                return Ok(None);
+                return Err(self.expressions.wrong(&expr, visible));
             }
             let compiled = self.expressions.compile_column(&expr, visible)?;
-            Ok(Some(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled }))
+            Ok(CheckedExpr { name: column.name.value.clone(), sql: text_of(column), expr, compiled })
         });
-        let checked = checked.map_err(|findings| self.of_column(column, findings)).ok().flatten();
+        let checked = checked.map_err(|findings| self.of_column(column, findings)).ok();
         if let (Some(checked), Some(sql)) = (&checked, &column.sql) {
             self.risks(sql, &column.path, &checked.expr, visible);
         }
@@ -100,7 +104,7 @@ impl Checker<'_> {
         path: &str,
     ) -> Option<CheckedExpr> {
         let checked = self.checked_condition(sql, visible, place);
-        let checked = checked.map_err(|findings| self.of_expression(sql, path, findings)).ok().flatten();
+        let checked = checked.map_err(|findings| self.of_expression(sql, path, findings)).ok();
         if let Some(checked) = &checked {
             self.risks(sql, path, &checked.expr, visible);
         }
@@ -122,55 +126,61 @@ impl Checker<'_> {
         None
     }
 
-    /// `None`: nothing can be said of it.
+    // Of a condition that reads what nothing is known of, all may be right that can be looked at: it is none for all that.
     fn checked_condition(
         &self,
         sql: &Spanned<String>,
         visible: &[Field],
         place: Place,
-    ) -> Result<Option<CheckedExpr>, Vec<Finding>> {
+    ) -> Result<CheckedExpr, Vec<Finding>> {
         self.expressions.parse(sql, visible, place).and_then(|expr| {
             if reads_unjudged(&expr, visible) {
-                return Ok(None);
+                return Err(self.expressions.wrong(&expr, visible));
             }
             let compiled = self.expressions.compile_condition(&expr, visible)?;
-            Ok(Some(CheckedExpr { name: String::new(), sql: sql.value.trim().to_owned(), expr, compiled }))
+            Ok(CheckedExpr { name: String::new(), sql: sql.value.trim().to_owned(), expr, compiled })
         })
     }
 
-    /// The columns of one input, or of the union of several, which must be equal.
-    fn union(&mut self, step: &StepSpec, inputs: &[StreamId], path: &str) -> Option<Columns> {
+    /// The columns of one input, or of the union of several, which must be equal. Of those that are not known nothing is said; `None`: of
+    /// none is anything known.
+    fn union(&mut self, step: &StepSpec, inputs: &[Option<StreamId>], path: &str) -> Option<Columns> {
         let path = format!("{path}.from");
-        for (index, stream) in inputs.iter().enumerate() {
-            if inputs[..index].contains(stream) {
-                let from = &step.from[index];
+        let mut union: Option<(&str, Columns)> = None;
+        for (index, (from, stream)) in step.from.iter().zip(inputs).enumerate() {
+            let Some(stream) = stream else { continue };
+            if inputs[..index].contains(&Some(*stream)) {
                 let message = format!("\"{}\" is given twice", from.value);
                 let hint = "each of its rows would count twice; keep one".to_owned();
                 self.problem(from.at, &path, message, Some(hint));
-                return None;
+                continue;
             }
-        }
-        let mut union = self.columns(inputs[0])?.clone();
-        let first = self.stream_name(inputs[0]);
-        for (index, stream) in inputs.iter().enumerate().skip(1) {
-            let other = self.columns(*stream)?.clone();
+            let Some(other) = self.columns(*stream).cloned() else { continue };
+            let Some((first, union)) = &mut union else {
+                union = Some((self.stream_name(*stream), other));
+                continue;
+            };
             let differences = differences(&union.own, &other.own, first, self.stream_name(*stream));
             if !differences.is_empty() {
                 let message =
                     format!("a union of streams with different columns: {}", differences.join("; "));
                 let hint = "give them equal columns with select in steps before it".to_owned();
-                self.problem(step.from[index].at, &path, message, Some(hint));
-                return None;
+                self.problem(from.at, &path, message, Some(hint));
             }
             for column in &mut union.own {
                 let Some(same) = other.own.iter().find(|each| each.name() == column.name()) else { continue };
-                *column = match is_unjudged(same) {
-                    true => unjudged(column.name()),
-                    false => column.clone().with_nullable(column.is_nullable() || same.is_nullable()),
+                *column = match same.data_type() == column.data_type() {
+                    false => unjudged(column.name()),
+                    true => column.clone().with_nullable(column.is_nullable() || same.is_nullable()),
                 };
             }
+            // What one of them lacks may be named all the same: that it is lacking has been said.
+            let is_new = |column: &&Field| union.own.iter().all(|each| each.name() != column.name());
+            let more: Vec<Field> = other.own.iter().filter(is_new).cloned().collect();
+            union.own.extend(more);
             union.metadata.retain(|column| other.metadata.contains(column));
         }
+        let (_, mut union) = union?;
         // A field of the same name hides a record's own column.
         union.metadata.retain(|column| union.own.iter().all(|each| each.name() != column.name()));
         Some(union)

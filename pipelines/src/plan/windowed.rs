@@ -21,8 +21,8 @@ use thalweg_operators::aggregate::{Aggregate, AggregateError};
 use thalweg_operators::keyed::is_key_type;
 
 use super::aggregates;
-use super::check::{CheckedExpr, CheckedWindow, Checker, Columns, reads_unjudged};
-use super::expression::{Expressions, Place};
+use super::check::{CheckedExpr, CheckedWindow, Checker, Columns, reads_unjudged, unjudged};
+use super::expression::{Compiled, Expressions, Place};
 use super::messages::{self, Context, Finding, Spot};
 use super::model::AggregateCall;
 use super::step::{field, sql_of, text_of};
@@ -64,21 +64,23 @@ impl Checker<'_> {
             keys_unknown: step.keys_unknown,
             inputs: Vec::new(),
             calls: Vec::new(),
+            wrong: BTreeSet::new(),
         };
         let items: Vec<Option<Expr>> =
             select.iter().map(|column| self.taken_out(column, &mut parts)).collect();
-        let Aggregates { inputs, calls, .. } = parts;
+        let Aggregates { inputs, calls, wrong, .. } = parts;
 
         // 2. Check what is left over their results.
         for (index, call) in calls.iter().enumerate() {
             // Nullable, whatever the aggregate: one that a running pipeline has got anew is null for windows that are older than it.
             results.push(Field::new(result_name(index), call.aggregate.result_type(), true));
         }
+        results.extend(wrong.iter().map(|name| unjudged(name)));
         let mut own = leading;
         let mut output: Vec<Option<CheckedExpr>> =
             own.iter().map(|column| self.same(column, &results)).collect();
         for (column, expr) in select.iter().zip(items) {
-            let computed = expr.and_then(|expr| self.over_results(column, expr, &results, &calls));
+            let computed = expr.and_then(|expr| self.over_results(column, expr, &results, (&calls, &wrong)));
             add(&mut own, field(column, computed.as_ref()));
             output.push(computed);
         }
@@ -114,18 +116,19 @@ impl Checker<'_> {
         column: &ColumnSpec,
         expr: Expr,
         results: &[Field],
-        calls: &[AggregateCall],
+        (calls, wrong): (&[AggregateCall], &BTreeSet<String>),
     ) -> Option<CheckedExpr> {
-        if reads_unjudged(&expr, results) {
-            return None;
-        }
-        match self.expressions.compile_column(&expr, results) {
+        let checked = match reads_unjudged(&expr, results) {
+            true => Err(self.expressions.wrong(&expr, results)),
+            false => self.expressions.compile_column(&expr, results),
+        };
+        match checked {
             Ok(compiled) => {
                 let (name, sql) = (column.name.value.clone(), text_of(column));
                 Some(CheckedExpr { name, sql, expr, compiled })
             }
             Err(findings) => {
-                let readable = findings.into_iter().map(|finding| readable(finding, calls));
+                let readable = findings.into_iter().map(|finding| readable(finding, calls, wrong));
                 self.of_column(column, readable.collect());
                 None
             }
@@ -171,20 +174,20 @@ impl Checker<'_> {
 
     /// Parses an item of select and takes its aggregates out.
     fn taken_out(&mut self, column: &ColumnSpec, parts: &mut Aggregates<'_>) -> Option<Expr> {
+        if column.is_broken {
+            return None;
+        }
         let (_, sql) = sql_of(column);
         let known = parts.known();
-        let taken = self.expressions.parse(&sql, &known, Place::Window).and_then(|expr| {
-            if reads_unjudged(&expr, &known) {
-                return Ok(None);
-            }
-            parts.take_out(expr, &self.expressions).map(Some)
-        });
-        let said = taken.map_err(|mut findings| {
-            // What is not known may be one of the keys that could not be read.
-            findings.retain(|finding| !(parts.keys_unknown && finding.is_unknown_column));
-            self.of_column(column, findings);
-        });
-        said.ok().flatten()
+        let parsed = self.expressions.parse(&sql, &known, Place::Window);
+        let (expr, mut findings) = match parsed.and_then(|expr| parts.take_out(expr, &self.expressions)) {
+            Ok((expr, findings)) => (Some(expr), findings),
+            Err(findings) => (None, findings),
+        };
+        // What is not known may be one of the keys that could not be read.
+        findings.retain(|finding| !(parts.keys_unknown && finding.is_unknown_column));
+        self.of_column(column, findings);
+        expr
     }
 
     /// A column as it is.
@@ -204,6 +207,8 @@ struct Aggregates<'c> {
     keys_unknown: bool,
     inputs: Vec<CheckedExpr>,
     calls: Vec<AggregateCall>,
+    /// What stands for aggregates, and for columns outside of them, that are wrong.
+    wrong: BTreeSet<String>,
 }
 
 impl Aggregates<'_> {
@@ -213,40 +218,43 @@ impl Aggregates<'_> {
         self.rows.iter().chain(self.results.iter().filter(is_new)).cloned().collect()
     }
 
-    /// The expression with each aggregate replaced by the column of its results.
-    fn take_out(&mut self, expr: Expr, expressions: &Expressions) -> Result<Expr, Vec<Finding>> {
+    /// The expression with each aggregate replaced by the column of its results, and what is wrong with them.
+    fn take_out(
+        &mut self,
+        expr: Expr,
+        expressions: &Expressions,
+    ) -> Result<(Expr, Vec<Finding>), Vec<Finding>> {
         let mut findings = Vec::new();
         let taken = expr.transform_down(|node| -> Result<Transformed<Expr>, DataFusionError> {
-            let Expr::AggregateFunction(call) = &node else { return Ok(Transformed::no(node)) };
-            let column = match self.call(call, expressions) {
-                Ok(index) => Expr::Column(Column::new_unqualified(result_name(index))),
-                Err(wrong) => {
-                    findings.extend(wrong);
-                    node
+            let name = match &node {
+                Expr::AggregateFunction(call) => match self.call(call, expressions) {
+                    Ok(index) => result_name(index),
+                    Err(wrong) => {
+                        findings.extend(wrong);
+                        self.wrong()
+                    }
+                },
+                Expr::Column(column) if self.results.iter().all(|each| *each.name() != column.name) => {
+                    // It may be one of the keys that could not be read: then nothing can be said of it.
+                    let finding = (!self.keys_unknown).then(|| outside(&column.name));
+                    findings.extend(finding.filter(|finding| !findings.contains(finding)));
+                    self.wrong()
                 }
+                _ => return Ok(Transformed::no(node)),
             };
+            let column = Expr::Column(Column::new_unqualified(name));
             Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
         });
         let context = Context { sql: "", columns: self.rows, functions: &[], usage: &|_| None };
         let expr = taken.map_err(|error| vec![messages::explain(&error, &context)])?.data;
-        let results: BTreeSet<&str> = self.results.iter().map(|column| column.name().as_str()).collect();
-        if findings.is_empty() {
-            let outside = expr.column_refs().into_iter().map(|column| column.name.as_str());
-            let outside: BTreeSet<&str> =
-                outside.filter(|name| !results.contains(name) && !name.starts_with("__agg_")).collect();
-            // It may be one of the keys that could not be read: then nothing can be said of the expression.
-            if self.keys_unknown && !outside.is_empty() {
-                return Err(Vec::new());
-            }
-            findings.extend(outside.into_iter().map(|name| {
-                let hint = format!(
-                    "add it to by, or take one value of the window: first_value({name}), max({name})"
-                );
-                let message = format!("the column {name} is neither a key nor inside an aggregate");
-                Finding::new(message, hint).at(Spot::Text(name.to_owned()))
-            }));
-        }
-        if findings.is_empty() { Ok(expr) } else { Err(findings) }
+        Ok((expr, findings))
+    }
+
+    /// A column of which nothing is known.
+    fn wrong(&mut self) -> String {
+        let name = format!("__wrong_{}", self.wrong.len());
+        self.wrong.insert(name.clone());
+        name
     }
 
     /// The number of an aggregate call, which is new unless an equal one was there.
@@ -273,27 +281,45 @@ impl Aggregates<'_> {
         } else {
             parameters.args.as_slice()
         };
-        let (function, columns) = aggregates::function(name, parameters.distinct, arguments.len(), |index| {
+        let function = aggregates::function(name, parameters.distinct, arguments.len(), |index| {
             expressions.constant(&arguments[index])
-        })
-        .map_err(|finding| vec![finding])?;
-        let mut numbers = Vec::with_capacity(columns);
-        let mut types: Vec<DataType> = Vec::with_capacity(columns);
-        for argument in &arguments[..columns] {
-            let compiled =
-                self.inside(argument, name).and_then(|()| expressions.compile_column(argument, self.rows))?;
-            types.push(compiled.data_type.clone());
-            numbers.push(self.input(argument, compiled));
-        }
-        let filter = match &parameters.filter {
-            Some(filter) => {
-                self.inside(filter, name)?;
-                let compiled = expressions.compile_condition(filter, self.rows)?;
-                Some(self.input(filter, compiled))
-            }
-            None => None,
+        });
+        let columns = function.as_ref().map_or(arguments.len(), |(_, columns)| *columns);
+        let mut wrong = Vec::new();
+        let mut of_rows = |expr: &Expr, is_condition: bool| -> Option<Compiled> {
+            let compiled = self.inside(expr, name).and_then(|()| match is_condition {
+                _ if reads_unjudged(expr, self.rows) => Err(expressions.wrong(expr, self.rows)),
+                true => expressions.compile_condition(expr, self.rows),
+                false => expressions.compile_column(expr, self.rows),
+            });
+            compiled.map_err(|findings| wrong.extend(findings)).ok()
         };
-        let aggregate = Aggregate::new(function, &types).map_err(|error| vec![refused(&error, &types)])?;
+        let compiled: Vec<Option<Compiled>> =
+            arguments[..columns].iter().map(|argument| of_rows(argument, false)).collect();
+        let filter = parameters.filter.as_deref().map(|filter| (filter, of_rows(filter, true)));
+        let known: Option<Vec<Compiled>> = compiled.into_iter().collect();
+        let types: Vec<DataType> =
+            known.iter().flatten().map(|compiled| compiled.data_type.clone()).collect();
+        let aggregate = match function {
+            Ok((function, _)) if known.is_some() => {
+                Aggregate::new(function, &types).map_err(|error| wrong.push(refused(&error, &types))).ok()
+            }
+            Ok(_) => None,
+            Err(finding) => {
+                wrong.insert(0, finding);
+                None
+            }
+        };
+        let filter = match filter {
+            Some((filter, compiled)) => compiled.map(|compiled| Some((filter, compiled))),
+            None => Some(None),
+        };
+        let (Some(known), Some(aggregate), Some(filter)) = (known, aggregate, filter) else {
+            return Err(wrong);
+        };
+        let inputs = arguments.iter().zip(known);
+        let numbers = inputs.map(|(argument, compiled)| self.input(argument, compiled)).collect();
+        let filter = filter.map(|(filter, compiled)| self.input(filter, compiled));
         let call = AggregateCall { aggregate, arguments: numbers, filter };
         Ok(self.calls.iter().position(|each| *each == call).unwrap_or_else(|| {
             self.calls.push(call);
@@ -322,7 +348,7 @@ impl Aggregates<'_> {
         }
     }
 
-    fn input(&mut self, expr: &Expr, compiled: super::expression::Compiled) -> usize {
+    fn input(&mut self, expr: &Expr, compiled: Compiled) -> usize {
         self.inputs
             .iter()
             .position(|each| each.expr == *expr && each.compiled.data_type == compiled.data_type)
@@ -333,6 +359,13 @@ impl Aggregates<'_> {
                 self.inputs.len() - 1
             })
     }
+}
+
+/// A column of the rows where the window's results stand.
+fn outside(name: &str) -> Finding {
+    let hint = format!("add it to by, or take one value of the window: first_value({name}), max({name})");
+    let message = format!("the column {name} is neither a key nor inside an aggregate");
+    Finding::new(message, hint).at(Spot::Text(name.to_owned()))
 }
 
 /// `count(*)`, which the planner writes as a count of a constant.
@@ -382,11 +415,13 @@ fn sql_text(expr: &Expr) -> String {
 }
 
 /// A finding with the internal names of results spelled out.
-fn readable(mut finding: Finding, calls: &[AggregateCall]) -> Finding {
+fn readable(mut finding: Finding, calls: &[AggregateCall], wrong: &BTreeSet<String>) -> Finding {
     for (index, call) in calls.iter().enumerate().rev() {
         let name = format!("{}(…)", call.aggregate.function().name());
         finding.message = finding.message.replace(&result_name(index), &name);
         finding.hint = finding.hint.map(|hint| hint.replace(&result_name(index), &name));
     }
+    let wrong: Vec<(String, String)> = wrong.iter().map(|name| (name.clone(), "…".to_owned())).collect();
+    finding.rename(&wrong);
     finding
 }

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::reader::{Entry, Reader};
 use super::units::check_name;
-use super::yaml::Node;
+use super::yaml::{Kind, Node};
 use super::{ColumnSpec, Spanned};
 
 /// Named things in the order of the file; each knows its own name.
@@ -140,7 +140,6 @@ impl JsonSchema for Columns {
 
 /// Reads a list of columns in any of its forms. Names given twice are a problem here; what they mean is the plan's.
 pub(super) fn read_columns(reader: &mut Reader, entry: &Entry<'_>) -> Vec<ColumnSpec> {
-    use super::yaml::Kind;
     let mut columns = Vec::new();
     match &entry.value.kind {
         Kind::Mapping(_) => named(reader, entry.value, &entry.path, &mut columns),
@@ -156,6 +155,7 @@ pub(super) fn read_columns(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Column
         Kind::Null | Kind::Broken => {
             let hint = "write \"name: expression\" lines, or a list of columns".to_owned();
             reader.expected(entry.value, &entry.path, "columns", Some(hint));
+            reader.lose_names();
         }
     }
     columns
@@ -164,26 +164,37 @@ pub(super) fn read_columns(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Column
 /// `{ name: expression, … }`
 fn named(reader: &mut Reader, node: &Node, path: &str, columns: &mut Vec<ColumnSpec>) {
     let Some(fields) = reader.mapping(node, path) else { return };
+    if fields.incomplete {
+        reader.lose_names();
+    }
     for entry in &fields.entries {
         let name = Spanned::new(entry.key.value.to_owned(), entry.key.at);
         let sql = reader.text(entry.value, &entry.path, "an SQL expression");
-        if let Some(sql) = sql {
-            add(reader, ColumnSpec { path: entry.path.clone(), name, sql: Some(sql) }, columns);
-        }
+        let is_broken = sql.is_none();
+        add(reader, ColumnSpec { path: entry.path.clone(), name, sql, is_broken }, columns);
     }
 }
 
 /// A column by its name.
 fn plain(reader: &mut Reader, node: &Node, path: &str, columns: &mut Vec<ColumnSpec>) {
-    if let Some(name) = reader.text(node, path, "a column's name, or { name: expression }") {
-        add(reader, ColumnSpec { path: path.to_owned(), name, sql: None }, columns);
+    match reader.text(node, path, "a column's name, or { name: expression }") {
+        Some(name) => {
+            let column = ColumnSpec { path: path.to_owned(), name, sql: None, is_broken: false };
+            add(reader, column, columns);
+        }
+        None => reader.lose_names(),
     }
 }
 
-fn add(reader: &mut Reader, column: ColumnSpec, columns: &mut Vec<ColumnSpec>) {
+fn add(reader: &mut Reader, mut column: ColumnSpec, columns: &mut Vec<ColumnSpec>) {
     if let Err((message, hint)) = super::units::check_column_name(&column.name) {
         reader.problem(column.name.at, &column.path, message, Some(hint));
-        return;
+        // The engine's own columns are called so.
+        if column.name.starts_with("__") {
+            reader.lose_names();
+            return;
+        }
+        column.is_broken |= column.sql.is_none();
     }
     if let Some(first) = columns.iter().find(|other| other.name.value == column.name.value) {
         let hint =

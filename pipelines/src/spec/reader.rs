@@ -10,6 +10,8 @@ pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     /// Values that were passed over in silence, since what is wrong with them was said before.
     passed_over: usize,
+    /// How often names of columns could not be read.
+    lost_names: usize,
 }
 
 /// One field of a mapping.
@@ -30,6 +32,8 @@ pub(super) struct Fields<'n> {
     pub(super) incomplete: bool,
     /// Fields that unknown ones were probably meant to be.
     meant: Vec<&'static str>,
+    /// There are unknown ones of which nobody knows what they were meant to be.
+    pub(super) has_strange: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -51,7 +55,7 @@ impl<'n> Fields<'n> {
 
 impl Reader {
     pub(super) fn new(source: SourceText, problems: Vec<Problem>) -> Self {
-        Reader { source, problems, passed_over: 0 }
+        Reader { source, problems, passed_over: 0, lost_names: 0 }
     }
 
     /// Notes a problem.
@@ -72,6 +76,16 @@ impl Reader {
         self.problems.len() + self.passed_over
     }
 
+    /// A number that grows whenever names of columns can't be known.
+    pub(super) fn lost_names(&self) -> usize {
+        self.lost_names
+    }
+
+    /// Notes that names of columns can't be known, which has been said.
+    pub(super) fn lose_names(&mut self) {
+        self.lost_names += 1;
+    }
+
     /// Notes that something is passed over in silence, since what is wrong with it was said before.
     pub(super) fn pass_over(&mut self) {
         self.passed_over += 1;
@@ -85,20 +99,30 @@ impl Reader {
         known: &[&'static str],
     ) -> Option<Fields<'n>> {
         let mut fields = self.mapping(node, path)?;
-        let mut meant = Vec::new();
-        fields.entries.retain(|entry| {
-            let is_known = known.contains(&entry.key.value);
-            if !is_known {
-                meant.extend(suggest::nearest(&entry.key, known.iter().copied()));
-                let hint =
-                    suggest::hint(&entry.key, known, "known fields").unwrap_or_else(|| "leave it out".into());
-                let hint = Some(hint);
-                self.problem(entry.key.at, &entry.path, "unknown field", hint);
+        for index in 0..fields.entries.len() {
+            let entry = &fields.entries[index];
+            if known.contains(&entry.key.value) {
+                continue;
             }
-            is_known
-        });
-        fields.meant =
-            meant.into_iter().filter_map(|near| known.iter().find(|each| **each == near).copied()).collect();
+            let hint =
+                suggest::hint(&entry.key, known, "known fields").unwrap_or_else(|| "leave it out".into());
+            self.problem(entry.key.at, &entry.path, "unknown field", Some(hint));
+            let near = suggest::nearest(&entry.key, known.iter().copied());
+            let near = near.and_then(|near| known.iter().find(|each| **each == near).copied());
+            fields.has_strange |= near.is_none();
+            fields.meant.extend(near);
+            // It is read as what was meant, where that is clear.
+            let rivals = known.iter().copied().filter(|each| Some(*each) != near);
+            let rival = suggest::nearest(&entry.key, rivals);
+            let is_nearer = |near: &&str| {
+                let distance = |name: &str| strsim::osa_distance(&entry.key, name);
+                rival.is_none_or(|rival| distance(near) < distance(rival))
+            };
+            if let Some(near) = near.filter(is_nearer).filter(|near| fields.get(near).is_none()) {
+                fields.entries[index].key.value = near;
+            }
+        }
+        fields.entries.retain(|entry| known.contains(&entry.key.value));
         Some(fields)
     }
 
@@ -114,6 +138,7 @@ impl Reader {
             entries: Vec::with_capacity(entries.len()),
             incomplete: false,
             meant: Vec::new(),
+            has_strange: false,
         };
         for (key, value) in entries {
             let Kind::Scalar(name, _) = &key.kind else {

@@ -158,7 +158,10 @@ fn read_kafka(reader: &mut Reader, entry: &Entry<'_>) -> Option<KafkaSinkSpec> {
     let brokers = brokers.and_then(|entry| reader.text(entry.value, &entry.path, "brokers"));
     let key = read_columns(reader, fields.get("key"));
     let properties = source::read_properties(reader, fields.get("properties"));
-    Some(KafkaSinkSpec { topic: topic?, brokers: brokers?, key, properties })
+    // What could not be read is empty: the rest is looked at all the same.
+    let nothing = || Spanned::new(String::new(), entry.key.at);
+    let (topic, brokers) = (topic.unwrap_or_else(nothing), brokers.unwrap_or_else(nothing));
+    Some(KafkaSinkSpec { topic, brokers, key, properties })
 }
 
 /// A list of columns, each once.

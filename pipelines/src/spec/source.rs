@@ -236,7 +236,9 @@ fn read_kafka(reader: &mut Reader, entry: &Entry<'_>) -> Option<KafkaSpec> {
     let start = fields.get("start").and_then(|entry| read_position(reader, entry));
     let end = fields.get("end").and_then(|entry| read_position(reader, entry));
     let properties = read_properties(reader, fields.get("properties"));
-    Some(KafkaSpec { at: entry.key.at, topic, topics, brokers: brokers?, start, end, properties })
+    // Brokers that could not be read are empty: the rest is looked at all the same.
+    let brokers = brokers.unwrap_or_else(|| Spanned::new(String::new(), entry.key.at));
+    Some(KafkaSpec { at: entry.key.at, topic, topics, brokers, start, end, properties })
 }
 
 /// Properties of librdkafka, as (name, value).

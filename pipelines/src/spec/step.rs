@@ -89,6 +89,8 @@ pub struct ColumnSpec {
     pub name: Spanned<String>,
     /// What it is; the input's column of that name by default.
     pub sql: Option<Spanned<String>>,
+    /// What it is could not be read, and that has been said.
+    pub is_broken: bool,
 }
 
 /// How rows are cut into windows of event time.
@@ -151,12 +153,17 @@ pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path
     let from =
         reader.required(&fields, "from", "name the source or step whose rows come in: \"from: calls\"");
     step.from = from.cloned().map(|entry| read_from(reader, &entry)).unwrap_or_default();
-    let before_keys = reader.failures();
-    step.by = fields.get("by").map(|entry| read_columns(reader, entry));
-    step.keys_unknown = reader.failures() != before_keys || (step.by.is_none() && fields.seems_to_have("by"));
-    step.select = fields.get("select").map(|entry| read_columns(reader, entry));
     // A name that is no field of a step may be a misspelt one that says columns.
-    step.columns_unknown = reader.failures() != before;
+    let is_strange = fields.has_strange || fields.incomplete;
+    let mut columns = |key: &str| {
+        let before = reader.lost_names();
+        let columns = fields.get(key).map(|entry| read_columns(reader, entry));
+        let is_unknown = columns.is_none() && (is_strange || fields.has_misspelt(key));
+        (columns, is_unknown || reader.lost_names() != before)
+    };
+    (step.by, step.keys_unknown) = columns("by");
+    (step.select, step.columns_unknown) = columns("select");
+    step.columns_unknown |= step.keys_unknown;
     let mut expression = |key: &str| {
         fields.get(key).and_then(|entry| reader.text(entry.value, &entry.path, "an SQL expression"))
     };

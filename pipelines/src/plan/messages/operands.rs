@@ -11,52 +11,53 @@ use datafusion::sql::unparser::expr_to_sql;
 use super::super::types::type_name;
 use super::{Finding, Spot};
 
-/// All operands of an expression whose types don't fit. `error` is the planner's, if it came so far.
+/// Operands whose types don't fit: those of one operator. `error` is the planner's, if it came so far.
 pub(in crate::plan) fn explain_types(
     expr: &Expr,
     schema: &DFSchema,
     error: Option<&DataFusionError>,
 ) -> Vec<Finding> {
-    let text = error.map(DataFusionError::strip_backtrace).unwrap_or_default();
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let pair = |left: &Operand, op: Operator, right: &Operand| pair(left, op, right, &columns);
-    let mut found = Vec::new();
-    let walked = expr.apply(|node| {
-        let finding = match node {
-            Expr::BinaryExpr(binary) if matches!(binary.op, Operator::And | Operator::Or) => {
-                for side in [&binary.left, &binary.right] {
-                    found.extend(Operand::new(side, schema).and_then(|side| no_condition(&side, binary.op)));
-                }
-                None
+    let operand = |expr: &Expr| Operand::new(expr, schema);
+    let pair =
+        |left: &Expr, op: Operator, right: &Expr| pair(&operand(left)?, op, &operand(right)?, &columns);
+    match expr {
+        Expr::BinaryExpr(binary) if matches!(binary.op, Operator::And | Operator::Or) => {
+            let sides = [&binary.left, &binary.right].into_iter().filter_map(|side| operand(side));
+            sides.filter_map(|side| no_condition(&side, binary.op)).collect()
+        }
+        Expr::BinaryExpr(binary) => pair(&binary.left, binary.op, &binary.right).into_iter().collect(),
+        Expr::Like(like) => {
+            let sides = operand(&like.expr).zip(operand(&like.pattern));
+            let is_known = |operand: &Operand| operand.data_type != DataType::Null;
+            let misfit = sides
+                .filter(|(left, right)| is_known(left) && is_known(right))
+                .filter(|(left, right)| like_coercion(&left.data_type, &right.data_type).is_none());
+            misfit.map(|(left, right)| matching(&left, "like", &right)).into_iter().collect()
+        }
+        Expr::Between(between) => {
+            let limits = [&between.low, &between.high].into_iter();
+            let mut found: Vec<Finding> =
+                limits.filter_map(|limit| pair(&between.expr, Operator::GtEq, limit)).collect();
+            for finding in &mut found {
+                finding.message = finding.message.replacen(" >= ", " between ", 1);
             }
-            Expr::BinaryExpr(binary) => {
-                let (left, right) = (Operand::new(&binary.left, schema), Operand::new(&binary.right, schema));
-                left.zip(right).and_then(|(left, right)| pair(&left, binary.op, &right))
-            }
-            Expr::Like(like) => {
-                let (left, right) = (Operand::new(&like.expr, schema), Operand::new(&like.pattern, schema));
-                let misfit = left
-                    .zip(right)
-                    .filter(|(left, right)| like_coercion(&left.data_type, &right.data_type).is_none());
-                misfit.map(|(left, right)| matching(&left, "like", &right))
-            }
-            Expr::Between(between) => [&between.low, &between.high].into_iter().find_map(|limit| {
-                let (left, right) = (Operand::new(&between.expr, schema)?, Operand::new(limit, schema)?);
-                let finding = pair(&left, Operator::GtEq, &right)?;
-                let message = finding.message.replacen(" >= ", " between ", 1);
-                Some(Finding { message, ..finding })
-            }),
-            Expr::InList(list) => list.list.iter().find_map(|item| {
-                let (left, right) = (Operand::new(&list.expr, schema)?, Operand::new(item, schema)?);
-                pair(&left, Operator::Eq, &right)
-            }),
-            Expr::Case(_) if text.contains("CASE WHEN") => Some(branches(&text)),
-            _ => None,
-        };
-        found.extend(finding);
-        Ok(TreeNodeRecursion::Continue)
-    });
-    if walked.is_ok() { found } else { Vec::new() }
+            // Of both limits it is the same to say.
+            found.dedup_by(|second, first| second.spot == first.spot);
+            found
+        }
+        Expr::InList(list) => {
+            let mut found: Vec<Finding> =
+                list.list.iter().filter_map(|item| pair(&list.expr, Operator::Eq, item)).collect();
+            found.dedup_by(|second, first| second.spot == first.spot);
+            found
+        }
+        Expr::Case(_) => {
+            let text = error.map(DataFusionError::strip_backtrace).unwrap_or_default();
+            text.contains("CASE WHEN").then(|| branches(&text)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// One side of an operator.
