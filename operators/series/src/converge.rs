@@ -114,7 +114,7 @@ pub struct Convergence {
     pub final_value: Interval,
     /// Steps (generations) until the target.
     pub steps_left: Interval,
-    /// Hours until the target.
+    /// Hours until the target, at the pace of the last rows; NaN too while event time stands still.
     pub hours_left: Interval,
     /// The probability that the target is reached by the end; NaN without a target.
     pub p_target: f64,
@@ -246,7 +246,9 @@ impl Converger {
             said.basis = outlook.basis();
             if let Some(target) = self.config.target {
                 let (steps_left, p_target) = outlook.until(target);
-                said.hours_left = steps_left.times(state.hours / state.steps);
+                if state.hours > 0.0 {
+                    said.hours_left = steps_left.times(state.hours / state.steps);
+                }
                 said.steps_left = steps_left;
                 said.p_target = p_target;
             }

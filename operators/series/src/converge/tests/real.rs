@@ -101,9 +101,9 @@ fn final_values_are_nearer_than_last_values() {
             *value = (*value - low) / (high - low);
         }
         let errors = errors(&judged);
-        println!("{loss}: {} curves", judged.len());
+        eprintln!("{loss}: {} curves", judged.len());
         for ((last, foretold), seen) in errors.into_iter().zip(SEEN) {
-            println!(
+            eprintln!(
                 "  {seen:2} rows: last value {last:.5}, foretold {foretold:.5}, ratio {:.2}",
                 foretold / last
             );
@@ -123,9 +123,9 @@ fn final_values_are_nearer_than_last_values_of_curves_that_blow_up_too() {
             );
         }
         let errors = errors(&judged);
-        println!("{loss}, up to 2: {} curves", judged.len());
+        eprintln!("{loss}, up to 2: {} curves", judged.len());
         for ((last, foretold), seen) in errors.into_iter().zip(SEEN) {
-            println!(
+            eprintln!(
                 "  {seen:2} rows: last value {last:.5}, foretold {foretold:.5}, ratio {:.2}",
                 foretold / last
             );
@@ -142,7 +142,7 @@ fn intervals_cover_what_they_say() {
             let judged: Vec<_> = curves.into_iter().filter(|curve| is_finite(curve)).collect();
             let coverage = coverage(&judged);
             let cells = coverage.map(|(of_80, of_95)| format!("{of_80:.1}/{of_95:.1}"));
-            println!("{loss} {file}: {} curves, {}", judged.len(), cells.join("  "));
+            eprintln!("{loss} {file}: {} curves, {}", judged.len(), cells.join("  "));
             // Losses of validation are what is watched; the others are here to see that it holds for more than these.
             let most_off = if loss == "valid" { 3.0 } else { 5.0 };
             for (of_80, of_95) in coverage {

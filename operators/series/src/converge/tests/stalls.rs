@@ -21,7 +21,7 @@ fn stalls_are_found_and_progress_is_none() {
     }
     let (recall, precision) =
         (found as f64 / all as f64, found as f64 / (found + false_alarms).max(1) as f64);
-    println!("stalls: recall {recall:.2}, precision {precision:.2}");
+    eprintln!("stalls: recall {recall:.2}, precision {precision:.2}");
     assert!(recall >= 0.9, "{recall}");
     assert!(precision >= 0.9, "{precision}");
 }
@@ -53,7 +53,7 @@ fn intervals_cover_curves_of_known_shape() {
         }
         let (of_80, of_95) =
             (100.0 * f64::from(of_80) / f64::from(all), 100.0 * f64::from(of_95) / f64::from(all));
-        println!("{shape:?}: 80 % cover {of_80:.1}, 95 % cover {of_95:.1}");
+        eprintln!("{shape:?}: 80 % cover {of_80:.1}, 95 % cover {of_95:.1}");
         assert!(of_80 > 70.0 && of_95 > 88.0, "{shape:?}: {of_80} {of_95}");
     }
 }
