@@ -1,15 +1,17 @@
 //! `thalweg generate`: realistic telemetry, into archives or Kafka.
 
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use thalweg_telemetry::{Incident, KafkaOutput, TelemetryConfig, Topic, Volume};
+use thalweg_telemetry::{Incident, IncidentKind, KafkaOutput, Planted, TelemetryConfig, Topic, Volume};
 
 use super::{table, terminal};
+use crate::evaluate::known::{self, KnownIncident};
 
 /// Generate the telemetry of an AI platform: the same events for the same options, on every machine.
 #[derive(Debug, Args)]
@@ -54,6 +56,9 @@ pub(super) struct GenerateArgs {
     /// Plant nothing that goes wrong.
     #[arg(long)]
     calm: bool,
+    /// Write what was planted, for `thalweg evaluate --incidents`.
+    #[arg(long, value_name = "FILE")]
+    incidents_file: Option<PathBuf>,
 }
 
 fn topic(name: &str) -> Result<Topic, String> {
@@ -109,10 +114,37 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<ExitCode> {
         })?;
         writeln!(out, "{} events written to {brokers}", table::count(written))?;
     }
-    for planted in config.describe() {
+    let planted = config.describe();
+    if let Some(path) = &args.incidents_file {
+        let incidents: Vec<KnownIncident> = planted.iter().map(as_known).collect();
+        let file = File::create(path).map(BufWriter::new);
+        file.and_then(|file| known::write(&incidents, file))
+            .with_context(|| format!("can't write {}", path.display()))?;
+    }
+    for planted in planted {
         writeln!(out, "planted {planted}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+// Where it shows: the columns of the topic's rows, and their values.
+fn as_known(planted: &Planted) -> KnownIncident {
+    let target = || planted.target.clone();
+    let of = match planted.kind {
+        IncidentKind::ProviderOutage | IncidentKind::LatencyCreep | IncidentKind::CostSpike => {
+            let columns = ["provider", "model"].map(str::to_owned);
+            columns.into_iter().zip(planted.target.splitn(2, '/').map(str::to_owned)).collect()
+        }
+        IncidentKind::StalledPopulation => vec![("population".to_owned(), target())],
+        IncidentKind::GpuMemoryLeak => vec![("node".to_owned(), target())],
+        IncidentKind::BounceWave => vec![("agent_type".to_owned(), target())],
+    };
+    KnownIncident {
+        name: planted.name.clone(),
+        from_us: planted.start_ms * 1000,
+        to_us: planted.end_ms * 1000,
+        of,
+    }
 }
 
 /// A bar on a terminal, nothing elsewhere.
