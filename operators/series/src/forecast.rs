@@ -5,10 +5,10 @@
 //!          (clock.rs)                              (horizon.rs)                  (season.rs, lags.rs)          (ridge.rs, errors.rs, crossing.rs)
 //! ```
 //!
-//! The expected value is a ridge regression on lags, means and the season's shape, one per horizon, exact and in-stream ([`ridge`]). It starts
+//! The expected value is a ridge regression on lags, means and the season's shape, one per horizon, exact and in-stream. It starts
 //! as the latest value, and is believed as far as its forecasts have proved right. Intervals are conformal: quantiles of the key's own past
 //! errors at that horizon, relative to how volatile the series is, at levels that adapt until each quantile is passed as often as it should
-//! be (Gibbs & Candès 2021). The probability of a crossing comes from past errors of whole paths ([`crossing`]).
+//! be (Gibbs & Candès 2021). The probability of a crossing comes from past errors of whole paths.
 //!
 //! Nothing is clipped: quantiles of a series that is never negative may be, where errors of that size were seen.
 //!

@@ -159,28 +159,45 @@ impl Horizon {
         self.learn(slot, &origin, value - origin.base, quantiles);
     }
 
+    /// Learns from a forecast and its outcome, above its base.
     fn learn(&mut self, slot: usize, origin: &Origin, outcome: f64, quantiles: &[f64]) {
         let error = outcome - f64::from(origin.forecast);
-        let overlap = self.overlap();
-        let x = origin.x.map(f64::from);
-        let volatility = f64::from(origin.volatility);
-        let swell = self.swell(volatility);
         let scale = match self.usual() {
-            Some(usual) if origin.scale == 0.0 => usual * swell,
+            Some(usual) if origin.scale == 0.0 => usual * self.swell(f64::from(origin.volatility)),
             Some(_) => f64::from(origin.scale),
             None => error.abs(),
         };
+        self.learn_outcome(origin, outcome, if scale > 0.0 { OUTLIER * scale } else { f64::INFINITY });
+        self.learn_size(f64::from(origin.volatility), error);
+        self.known += 1;
+        let keep = 1.0 - 1.0 / MEMORY_ERRORS;
+        self.errors.learn(in_units(error, scale), keep);
+        let overlap = self.overlap();
+        if let Some(crossing) = &mut self.crossing {
+            crossing.learn(&origin.reach, scale, keep, overlap);
+        }
+        if self.has_errors() && origin.scale > 0.0 {
+            self.adapt(slot, error, quantiles);
+        }
+    }
 
-        let outlier = if scale > 0.0 { (OUTLIER * scale / error.abs()).min(1.0) } else { 1.0 };
-        let weight = outlier * self.ridge.trust(&x);
+    /// The regression, and how far it is to be trusted; errors beyond `outlier` weigh less.
+    fn learn_outcome(&mut self, origin: &Origin, outcome: f64, outlier: f64) {
         let keep = 1.0 - 1.0 / MEMORY_RIDGE;
-        self.ridge.learn(&x, outcome, weight, keep, overlap);
+        let x = origin.x.map(f64::from);
+        let error = (outcome - f64::from(origin.forecast)).abs();
+        let weight = if error > outlier { outlier / error } else { 1.0 } * self.ridge.trust(&x);
+        self.ridge.learn(&x, outcome, weight, keep, self.overlap());
         let plain = f64::from(origin.plain);
         let differs = f64::from(origin.ridge) - plain;
         self.trust.0 = self.trust.0 * keep + weight * (outcome - plain) * differs;
         self.trust.1 = self.trust.1 * keep + weight * differs * differs;
+    }
 
-        let (keep, keep_swing) = (1.0 - 1.0 / MEMORY_SIZE, keep);
+    /// The usual size of errors, how it goes with the volatility, and how far errors repeat each other.
+    fn learn_size(&mut self, volatility: f64, error: f64) {
+        let (keep, keep_swing) = (1.0 - 1.0 / MEMORY_SIZE, 1.0 - 1.0 / MEMORY_RIDGE);
+        let swell = self.swell(volatility);
         if let Some(usual) = self.usual().filter(|usual| *usual > 0.0) {
             let (size, volatility) = ((error.abs() / usual).min(OUTLIER) - 1.0, volatility - 1.0);
             self.swing.0 = self.swing.0 * keep_swing + size * volatility;
@@ -192,22 +209,18 @@ impl Horizon {
         self.repeat.0 = self.repeat.0 * keep + error * before;
         self.repeat.1 = self.repeat.1 * keep + error * error;
         self.repeat.2 = error;
-        self.known += 1;
-        let keep = 1.0 - 1.0 / MEMORY_ERRORS;
-        self.errors.learn(in_units(error, scale), keep);
-        if let Some(crossing) = &mut self.crossing {
-            crossing.learn(&origin.reach, scale, keep, overlap);
-        }
+    }
 
-        if self.has_errors() && origin.scale > 0.0 {
-            let count = quantiles.len();
-            let said = &self.open_quantiles[slot * count..][..count];
-            for ((level, quantile), said) in self.levels.iter_mut().zip(quantiles).zip(said) {
-                let said = f64::from(*said);
-                let is_below = if *quantile < 0.5 { error < said } else { error <= said };
-                *level += ADAPT * (quantile - f64::from(u8::from(is_below)));
-                *level = level.clamp(-0.5, 1.5);
-            }
+    /// Raises the level of each quantile that was passed too often, and lowers those of others (Gibbs & Candès 2021, equation 2), by what was
+    /// said at the time.
+    fn adapt(&mut self, slot: usize, error: f64, quantiles: &[f64]) {
+        let count = quantiles.len();
+        let said = &self.open_quantiles[slot * count..][..count];
+        for ((level, quantile), said) in self.levels.iter_mut().zip(quantiles).zip(said) {
+            let said = f64::from(*said);
+            let is_below = if *quantile < 0.5 { error < said } else { error <= said };
+            *level += ADAPT * (quantile - f64::from(u8::from(is_below)));
+            *level = level.clamp(-0.5, 1.5);
         }
     }
 

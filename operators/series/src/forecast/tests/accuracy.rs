@@ -67,13 +67,13 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
     let count = b.len();
     for i in 0..count {
         let pivot = (i..count).max_by(|p, q| a[*p][i].abs().total_cmp(&a[*q][i].abs())).unwrap();
-        (a.swap(i, pivot), b.swap(i, pivot));
-        for row in i + 1..count {
-            let factor = a[row][i] / a[i][i];
-            for column in i..count {
-                a[row][column] -= factor * a[i][column];
-            }
-            b[row] -= factor * b[i];
+        a.swap(i, pivot);
+        b.swap(i, pivot);
+        let (above, below) = a.split_at_mut(i + 1);
+        for (row, left) in below.iter_mut().enumerate() {
+            let factor = left[i] / above[i][i];
+            left.iter_mut().zip(&above[i]).for_each(|(left, pivot)| *left -= factor * pivot);
+            b[i + 1 + row] -= factor * b[i];
         }
     }
     for i in (0..count).rev() {

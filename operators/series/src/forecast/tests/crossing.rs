@@ -21,8 +21,9 @@ fn warnings(kind: Kind, seeds: std::ops::Range<u64>, steps: usize) -> Warnings {
         let threshold = sorted[sorted.len() * 9 / 10] + if series.counts { 0.5 } else { 1e-9 };
         let config = ForecasterConfig { threshold: Some(threshold), ..config(&[steps], INTERVAL_US) };
         let said = forecasts(config, START_US, INTERVAL_US, &series.values);
-        for row in 2 * DAY..series.values.len() - steps {
-            let outlook = &said[row].outlooks[0];
+        let whole = series.values.len() - steps;
+        for (row, said) in said.iter().enumerate().take(whole).skip(2 * DAY) {
+            let outlook = &said.outlooks[0];
             let is_below = series.values[row] <= threshold;
             let after = series.values[row + 1..=row + steps]
                 .iter()
