@@ -1,10 +1,10 @@
 //! VUS-PR of the shipped models on labelled series: trained on each series' own training rows, one configuration for all of them.
 //!
 //! ```text
-//!   RAYON_NUM_THREADS=1 cargo run --release -p thalweg-models --example tsad -- ../shared/data/tsad/dev
+//!   RAYON_NUM_THREADS=1 cargo run --release -p thalweg-models --example tsad -- ../shared/data/tsad/dev [autoencoder] [tcn] [patch]
 //! ```
 //!
-//! The folder holds files of `value,label`, and `index.json` with the rows of each that may be trained on. Scores are causal: a row's window
+//! Without names all three run; the patch model takes most of the time. The folder holds files of `value,label`, and `index.json` with the rows of each that may be trained on. Scores are causal: a row's window
 //! ends with it. Beside the raw score stands its exponential mean over the rows of a period, as the period is found for the measure.
 
 #![allow(clippy::print_stdout, reason = "an example")]
@@ -32,12 +32,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("give the folder of the series")?;
     let index = fs::read_to_string(Path::new(&folder).join("index.json"))?;
     let entries: Vec<Entry> = serde_json::from_str(&index)?;
-    let architectures = [
+    let named: Vec<String> = std::env::args().skip(2).collect();
+    let mut architectures = vec![
         Architecture::Autoencoder(Autoencoder::default()),
         Architecture::Tcn(Tcn::default()),
         Architecture::Patch(Patch::default()),
     ];
-    let mut sums = [[0.0; 2]; 3];
+    architectures
+        .retain(|architecture| named.is_empty() || named.iter().any(|name| name == architecture.name()));
+    let mut sums = vec![[0.0; 2]; architectures.len()];
     let started = Instant::now();
     for entry in &entries {
         let (values, labels) = read(&Path::new(&folder).join(&entry.file))?;
