@@ -214,7 +214,8 @@ impl Overseer {
             if results.send(Done { id, rows, result }).is_err() {
                 return;
             }
-            wake();
+            // Results go on to come where waking the caller fails: it may poll.
+            let _ = catch_unwind(AssertUnwindSafe(wake));
         }
     }
 
@@ -359,6 +360,18 @@ mod tests {
         worker.submit(batch(2, 3.0)).unwrap();
         let done = worker.recv().unwrap();
         assert_eq!((done.id, done.result.unwrap().columns), (2, vec![vec![6.0]]));
+    }
+
+    #[test]
+    fn a_wake_up_that_panics_ends_nothing() {
+        let (_word, for_model) = channel();
+        let model = Box::new(Moody { ports: vec![Port::new("x", &[])], word: Mutex::new(for_model) });
+        let wake = Box::new(|| panic!("nobody to wake"));
+        let mut worker = Worker::start(model, WorkerConfig::default(), wake).unwrap();
+        for id in 0..3 {
+            worker.submit(batch(id, 1.0)).unwrap();
+            assert!(worker.recv().unwrap().result.is_ok());
+        }
     }
 
     #[test]
