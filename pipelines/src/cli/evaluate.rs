@@ -12,7 +12,7 @@ use thalweg_series::detect::{DetectorConfig, Method};
 use thalweg_series::forecast::ForecasterConfig;
 
 use super::{logging, terminal};
-use crate::evaluate::detection::{self, Counting, DetectionReport, Scored, SeriesReport};
+use crate::evaluate::detection::{self, Counting, Scored, SeriesReport};
 use crate::evaluate::files::{self, SeriesFile};
 use crate::evaluate::forecasts::{self, ForecastReport, ForecastSeries, Foretelling};
 use crate::evaluate::picture::{Panel, Picture};
@@ -41,23 +41,32 @@ const WRONG: u8 = 2;
 /// and false alarms tell what an operator gets. NAB's score is 100 of a perfect detector, 0 of one without alarms.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  thalweg evaluate labelled/                                  all .csv files of a folder, with the default method
-  thalweg evaluate a.csv b.csv --method seasonal --season 1d --every 5m --pictures pictures --csv scores
-  thalweg evaluate labelled/ --output json --fail-below 0.4   for CI: ends with 1 where the mean VUS-PR is below
-  thalweg evaluate --forecast --horizon 10m,1h requests.csv   errors beside naive forecasts, and coverage
-  thalweg evaluate --data backtest/watch/variant --table watched --key provider,model --incidents incidents.yaml
-                                                              a step detect, judged by incidents that are known:
-                                                              - { name: outage, from: 2026-03-02T12:25:00Z,
-                                                                  to: 2026-03-02T12:37:00Z, provider: anthropic }
+  thalweg evaluate labelled/                   all .csv files of a folder
+  thalweg evaluate a.csv b.csv --method seasonal --season 1d --every 5m --pictures pictures
+  thalweg evaluate labelled/ --output json --fail-below 0.4
+                                               for CI: ends with 1 where the mean VUS-PR is below
+  thalweg evaluate --forecast --horizon 10m,1h requests.csv
+                                               errors beside naive forecasts, and coverage
+  thalweg evaluate --data output/watch --table watched --key provider --incidents known.yaml
+                                               alarms of a step detect, by incidents that are known:
+  - { name: outage, from: 2026-03-02T12:25:00Z, to: 2026-03-02T12:37:00Z, provider: anthropic }
 
-Fields of --output json (no number: null; times in seconds, but for *_rows):
-  detection   model, mean.{series, vus_pr, auc_pr, labelled_share}, own_alarms.{incidents, found, recall, delay_s_median,
-              false_alarms, false_alarms_per_day}, at_rate.{threshold, …as own_alarms}, nab[].{profile, own_alarms, best,
-              best_threshold}, series[].{name, file, rows, interval_s, window_rows, vus_pr, auc_pr, …as own_alarms, at_rate}
-  forecast    model, quantiles, nominal_coverage, mean[] and series[].{horizon_s, mse, mae, mase_naive, mase_seasonal, pinball,
-              coverage, below, above, width_mean, interval_score}, series[].{name, file, rows, season_s, compared, silent}
-  incidents   table, key, only_alarms, left_out, incidents[].{name, from, to, of, series, rows, alarms, found, delay_s},
-              all.{…as own_alarms}, series[].{key, rows, alarms, false_alarms, false_alarms_per_day}")]
+Fields of --output json (null: no number; times in seconds, but for *_rows):
+  detection: model, series[], mean, own_alarms, at_rate, nab[]
+    series[]: name, file, rows, columns, interval_s, window_rows, vus_pr, auc_pr, labelled_share,
+      at_rate.{threshold, …}, and of the detector's own alarms: incidents, found, recall,
+      delay_s_median, false_alarms, false_alarms_per_day
+    mean: series, vus_pr, auc_pr, labelled_share
+    own_alarms, at_rate: incidents, found, recall, and so on, over all series
+    nab[]: profile, own_alarms, best, best_p_value
+  forecast: model, quantiles, nominal_coverage, series[], mean[]
+    series[]: name, file, rows, season_s, compared, silent, and
+    series[], mean[]: horizon_s, mse, mae, mase_naive, mase_seasonal, pinball, coverage, below,
+      above, width_mean, interval_score
+  incidents: table, key, only_alarms, left_out, incidents[], all, series[]
+    incidents[]: name, from, to, of, series, rows, alarms, found, delay_s
+    all: as own_alarms
+    series[]: key, rows, alarms, false_alarms, false_alarms_per_day")]
 pub(super) struct EvaluateArgs {
     /// Files, and folders of which each .csv file.
     #[arg(value_name = "FILE_OR_DIR", required_unless_present = "data", conflicts_with = "data")]
@@ -250,7 +259,7 @@ fn of_detection(args: &EvaluateArgs, series: Vec<SeriesFile>) -> Result<ExitCode
                 .with_context(|| format!("can't write {}", path.display()))?;
         }
         if let Some(folder) = &args.pictures {
-            draw(folder, &file.name, &of_scores(file, said, judged, &report))?;
+            draw(folder, &file.name, &of_scores(file, said, judged))?;
         }
     }
     match args.output {
@@ -266,7 +275,7 @@ fn of_detection(args: &EvaluateArgs, series: Vec<SeriesFile>) -> Result<ExitCode
     Ok(ExitCode::from(BELOW))
 }
 
-fn of_scores(file: &SeriesFile, said: &Scored, judged: &SeriesReport, report: &DetectionReport) -> String {
+fn of_scores(file: &SeriesFile, said: &Scored, judged: &SeriesReport) -> String {
     let columns = file.columns.len();
     let panel = |column: usize| {
         let part =
@@ -282,8 +291,7 @@ fn of_scores(file: &SeriesFile, said: &Scored, judged: &SeriesReport, report: &D
         panels: (0..columns).map(panel).collect(),
         labels: &file.labels,
         alarms: &said.alarms,
-        score: ("score, with the threshold for the wanted rate of false alarms", &said.scores),
-        threshold: report.at_rate.as_ref().map(|at_rate| at_rate.threshold),
+        score: ("score", &said.scores),
     }
     .svg()
 }
@@ -386,7 +394,6 @@ fn of_foretelling(
         labels: &[],
         alarms: &[],
         score: ("size of the error", &errors),
-        threshold: None,
     }
     .svg()
 }

@@ -104,8 +104,8 @@ pub struct DetectionReport {
     pub mean: Means,
     /// The detector's own alarms (`is_anomaly`), over all series.
     pub own_alarms: AlarmSummary,
-    /// Alarms by one threshold of the score for all series, the lowest that meets the wanted rate; `None`: no score does.
-    pub at_rate: Option<AtRate>,
+    /// Alarms by a threshold of each series' scores, the lowest that meets the wanted rate: it knows the labels.
+    pub at_rate: AlarmSummary,
     /// NAB's score in each of its profiles.
     pub nab: Vec<NabReport>,
 }
@@ -134,8 +134,8 @@ pub struct SeriesReport {
     /// The detector's own alarms.
     #[serde(flatten)]
     pub own_alarms: AlarmSummary,
-    /// Alarms by the threshold of [`DetectionReport::at_rate`].
-    pub at_rate: Option<AlarmSummary>,
+    /// Alarms by a threshold of its scores, the lowest that meets the wanted rate: it knows the labels.
+    pub at_rate: AtRate,
 }
 
 /// Means over series.
@@ -154,8 +154,8 @@ pub struct Means {
 /// How alarms by a threshold went.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AtRate {
-    /// Scores from here on are alarms.
-    pub threshold: f64,
+    /// Scores from here on are alarms; `None`: none is, since more would be false at any threshold.
+    pub threshold: Option<f64>,
     /// How they went.
     #[serde(flatten)]
     pub alarms: AlarmSummary,
@@ -166,12 +166,12 @@ pub struct AtRate {
 pub struct NabReport {
     /// Its name in the benchmark: standard, reward_low_FP_rate, reward_low_FN_rate.
     pub profile: &'static str,
-    /// Of the detector's own alarms.
+    /// Of the detector's own alarms, of which each silences those that follow within [`DetectionReport::event_s`].
     pub own_alarms: f64,
-    /// With the threshold that makes it highest, as the benchmark takes it: it knows the labels.
+    /// With the threshold of p-values that makes it highest, as the benchmark takes it: it knows the labels.
     pub best: f64,
     /// That threshold; `None`: without an alarm it is highest.
-    pub best_threshold: Option<f64>,
+    pub best_p_value: Option<f64>,
 }
 
 /// Judges what was said of labelled series. So many false alarms of a series are wanted in so many microseconds.
@@ -185,40 +185,29 @@ pub fn report(
     counting: Counting,
     advance: &dyn Fn(u64),
 ) -> Result<DetectionReport, EvaluateError> {
-    let own_scores: Vec<Vec<f64>> = series
-        .iter()
-        .map(|(_, scored)| scored.alarms.iter().map(|alarm| f64::from(u8::from(*alarm))).collect())
-        .collect();
-    let of = |scores: fn(&Scored) -> &[f64]| -> Result<Vec<Labelled<'_>>, EvaluateError> {
-        series.iter().map(|(file, scored)| labelled(file, scores(scored))).collect()
-    };
-    let by_score = of(|scored| &scored.scores)?;
-    let by_own: Vec<Labelled<'_>> = series
-        .iter()
-        .zip(&own_scores)
-        .map(|((file, _), scores)| labelled(file, scores))
-        .collect::<Result<_, _>>()?;
-
-    // One rule and one rate for all, by how far apart rows are in the mean.
-    let rows: usize = series.iter().map(|(file, _)| file.rows()).sum();
-    let watched_us: f64 = series.iter().map(|(file, _)| file.rows() as f64 * file.interval_us() as f64).sum();
-    let interval_us = (watched_us / rows.max(1) as f64).max(1.0);
-    let rate = false_alarms * interval_us / per_us as f64;
-    let found = alarms_at_rate(&by_score, rate, counting.rule(interval_us as i64));
-    let threshold = found.map(|(threshold, _)| threshold);
+    let scores = of_each(series, |scored, row| scored.scores[row]);
+    let alarms = of_each(series, |scored, row| f64::from(u8::from(scored.alarms[row])));
+    let rarities = of_each(series, |scored, row| rarity(scored.p_values[row]));
+    let notices =
+        series.iter().map(|(file, scored)| notices(&scored.alarms, counting.rule(file.interval_us())));
+    let notices: Vec<Vec<f64>> = notices.collect();
+    let (by_score, by_alarm) = (labelled(series, &scores)?, labelled(series, &alarms)?);
+    let (by_rarity, by_notice) = (labelled(series, &rarities)?, labelled(series, &notices)?);
 
     let mut all_own = AlarmCount::default();
     let mut all_at_rate = AlarmCount::default();
     let mut reports = Vec::new();
     for (number, (file, scored)) in series.iter().enumerate() {
-        let count = |labelled: Labelled<'_>, threshold: f64| {
-            let report = alarms_at(&[labelled], threshold, counting.rule(file.interval_us()));
-            counted(&report, file)
-        };
-        let own = count(by_own[number], 1.0);
+        let rule = counting.rule(file.interval_us());
+        let own = counted(&alarms_at(&[by_alarm[number]], 1.0, rule), file);
         all_own.add(&own);
-        let at_rate = threshold.map(|threshold| count(by_score[number], threshold));
-        at_rate.iter().for_each(|count| all_at_rate.add(count));
+        let rate = false_alarms * file.interval_us() as f64 / per_us as f64;
+        let found = alarms_at_rate(&[by_score[number]], rate, rule);
+        let threshold = found.as_ref().map(|(threshold, _)| *threshold);
+        // Where even the highest score is a false alarm too many, there are none at all.
+        let none = || alarms_at(&[by_score[number]], f64::INFINITY, rule);
+        let at_rate = counted(&found.map_or_else(none, |(_, report)| report), file);
+        all_at_rate.add(&at_rate);
         let window_rows = measure::find_length_rank(&file.column(0));
         let labelled_rows = file.labels.iter().filter(|label| **label).count();
         reports.push(SeriesReport {
@@ -232,7 +221,7 @@ pub fn report(
             auc_pr: measure::average_precision(&scored.scores, &file.labels),
             labelled_share: labelled_rows as f64 / file.rows() as f64,
             own_alarms: own.summary(),
-            at_rate: at_rate.map(|count| count.summary()),
+            at_rate: AtRate { threshold, alarms: at_rate.summary() },
         });
         advance(file.rows() as u64);
     }
@@ -244,12 +233,12 @@ pub fn report(
         labelled_share: mean_known(with_incidents().map(|one| one.labelled_share)),
     };
     let nab = NabProfile::ALL.map(|profile| {
-        let NabScore { threshold, normalised, .. } = nab(&by_score, profile);
+        let NabScore { threshold, normalised, .. } = nab(&by_rarity, profile);
         NabReport {
             profile: profile.name(),
-            own_alarms: nab_at(&by_own, profile, 1.0).normalised,
+            own_alarms: nab_at(&by_notice, profile, 1.0).normalised,
             best: normalised,
-            best_threshold: threshold,
+            best_p_value: threshold.map(rarity),
         }
     });
     Ok(DetectionReport {
@@ -260,19 +249,49 @@ pub fn report(
         grace_s: counting.grace_us as f64 / SECOND_US,
         mean,
         own_alarms: all_own.summary(),
-        at_rate: threshold.map(|threshold| AtRate { threshold, alarms: all_at_rate.summary() }),
+        at_rate: all_at_rate.summary(),
         nab: nab.to_vec(),
         series: reports,
     })
 }
 
-fn labelled<'a>(file: &'a SeriesFile, scores: &'a [f64]) -> Result<Labelled<'a>, EvaluateError> {
-    Labelled::new(scores, &file.labels).map_err(|error| EvaluateError::File {
-        path: file.path.clone(),
-        line: None,
-        message: error.to_string(),
-        hint: "give it a column label".to_owned(),
-    })
+/// How rare a row is, for NAB's one threshold for all series: scores of different series are of different sizes, p-values mean the same in
+/// all. The inverse, for the greatest to be the rarest; also the way back. NaN stays NaN.
+fn rarity(p_value: f64) -> f64 {
+    1.0 / p_value
+}
+
+/// Alarms as they reach somebody: 1 in a row with an alarm, unless one came shortly before. NAB's score counts every row of an alarm, as
+/// if somebody were told anew each time.
+fn notices(alarms: &[bool], rule: AlarmRule) -> Vec<f64> {
+    let mut silent_until = 0;
+    let notice = |(row, &alarm): (usize, &bool)| {
+        let is_new = alarm && row >= silent_until;
+        if is_new {
+            silent_until = row + rule.event_rows.max(1);
+        }
+        f64::from(u8::from(is_new))
+    };
+    alarms.iter().enumerate().map(notice).collect()
+}
+
+fn of_each(series: &[(SeriesFile, Scored)], of: impl Fn(&Scored, usize) -> f64) -> Vec<Vec<f64>> {
+    series.iter().map(|(file, scored)| (0..file.rows()).map(|row| of(scored, row)).collect()).collect()
+}
+
+fn labelled<'a>(
+    series: &'a [(SeriesFile, Scored)],
+    scores: &'a [Vec<f64>],
+) -> Result<Vec<Labelled<'a>>, EvaluateError> {
+    let one = |((file, _), scores): (&'a (SeriesFile, Scored), &'a Vec<f64>)| {
+        Labelled::new(scores, &file.labels).map_err(|error| EvaluateError::File {
+            path: file.path.clone(),
+            line: None,
+            message: error.to_string(),
+            hint: "give it a column label".to_owned(),
+        })
+    };
+    series.iter().zip(scores).map(one).collect()
 }
 
 /// Alarms of a series, counted in time.
@@ -357,11 +376,12 @@ mod tests {
 
     /// What a detector would say that knows the labels.
     fn perfect(file: &SeriesFile) -> Scored {
-        let scores = file.labels.iter().map(|label| if *label { 5.0 } else { 0.5 }).collect();
+        let by_label =
+            |yes: f64, no: f64| file.labels.iter().map(|label| if *label { yes } else { no }).collect();
         let rows = file.rows();
         Scored {
-            scores,
-            p_values: vec![0.5; rows],
+            scores: by_label(5.0, 0.5),
+            p_values: by_label(0.001, 0.5),
             alarms: file.labels.clone(),
             classes: vec![None; rows],
             statuses: vec![Status::Ok; rows],
@@ -382,8 +402,8 @@ mod tests {
         assert_eq!((report.mean.vus_pr, report.mean.auc_pr, report.mean.series), (1.0, 1.0, 2));
         let own = &report.own_alarms;
         assert_eq!((own.incidents, own.recall, own.delay_s_median, own.false_alarms), (2, 1.0, 0.0, 0));
-        let at_rate = report.at_rate.expect("a threshold");
-        assert_eq!((at_rate.threshold, at_rate.alarms.recall, at_rate.alarms.false_alarms), (5.0, 1.0, 0));
+        assert_eq!((report.at_rate.recall, report.at_rate.false_alarms), (1.0, 0));
+        assert_eq!(report.series[0].at_rate.threshold, Some(5.0));
         assert!(report.nab.iter().all(|nab| nab.best > 99.0 && nab.own_alarms == nab.best));
         assert_eq!(report.series[0].window_rows, 7);
         assert_eq!(report.series[1].labelled_share, 0.003);
@@ -403,6 +423,23 @@ mod tests {
         assert_eq!((own.found, own.delay_s_median, own.false_alarms), (1, 300.0, 2));
         let days = 980.0 / 1440.0;
         assert!((own.false_alarms_per_day - 2.0 / days).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_alarm_silences_those_that_follow_at_once() {
+        let rule = AlarmRule { event_rows: 3, grace_rows: 0 };
+        let alarms = "..!!!!.!".chars().map(|mark| mark == '!').collect::<Vec<_>>();
+        assert_eq!(notices(&alarms, rule), [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_series_whose_highest_scores_are_false_has_no_alarm_at_the_rate() {
+        let file = series(1000, 500..520);
+        let mut scored = perfect(&file);
+        scored.scores = scored.scores.iter().map(|score| -score).collect();
+        let report = judged(&[(file, scored)]);
+        assert_eq!((report.at_rate.recall, report.at_rate.false_alarms), (0.0, 0));
+        assert_eq!(report.series[0].at_rate.threshold, None);
     }
 
     #[test]
@@ -429,6 +466,6 @@ mod tests {
             lines[0],
             "time,value,label,score,p_value,is_anomaly,class,severity,status,expected,lower,upper"
         );
-        assert_eq!(lines[2], "2024-01-01T00:01:00Z,1,1,5,0.5,1,,,ok,1,0,");
+        assert_eq!(lines[2], "2024-01-01T00:01:00Z,1,1,5,0.001,1,,,ok,1,0,");
     }
 }

@@ -6,7 +6,7 @@
 //!   ┌───────────────────────────┐
 //!   │ a panel for each column   │   value, expected from lower to upper, labelled rows as areas, alarms as dots
 //!   ├───────────────────────────┤
-//!   │ score, or size of errors  │   with its threshold
+//!   │ score, or size of errors  │
 //!   └─┴──────┴──────┴──────┴────┘   time, or rows
 //! ```
 //!
@@ -36,7 +36,7 @@ const STYLE: &str = "text{font:12px system-ui,'DejaVu Sans',Helvetica,Arial,sans
 .t{font-size:16px;font-weight:600;fill:#1b1f24}.g{stroke:#e4e8ec;stroke-width:1}.f{fill:none;stroke:#c3cad1}\
 .v{fill:none;stroke:#1f3a5f;stroke-width:1.1;stroke-linejoin:round}.e{fill:none;stroke:#5a9bd4;stroke-width:1}\
 .b{fill:#9ecae1;fill-opacity:.5}.i{fill:#f6b26b;fill-opacity:.4}.a{fill:#cc1f1a}\
-.s{fill:none;stroke:#6b4fa0;stroke-width:1.1;stroke-linejoin:round}.h{stroke:#cc1f1a;stroke-width:1;stroke-dasharray:5 4}";
+.s{fill:none;stroke:#6b4fa0;stroke-width:1.1;stroke-linejoin:round}";
 
 /// What is shown of a series.
 #[derive(Debug)]
@@ -57,8 +57,6 @@ pub struct Picture<'a> {
     pub alarms: &'a [bool],
     /// What the lowest panel shows: its name, and a number a row.
     pub score: (&'a str, &'a [f64]),
-    /// Where alarms by the score begin.
-    pub threshold: Option<f64>,
 }
 
 /// A column.
@@ -124,7 +122,7 @@ impl Picture<'_> {
             close(&mut svg, &frame, if panels > 1 { &panel.name } else { "" });
         }
         let (name, score) = self.score;
-        let highest = finite(score).chain(self.threshold).fold(0.0, f64::max);
+        let highest = finite(score).fold(0.0, f64::max);
         let frame = Frame {
             top: score_top,
             height: SCORE_HEIGHT,
@@ -134,10 +132,6 @@ impl Picture<'_> {
         open(&mut svg, &frame, "s");
         self.incidents(&mut svg, &xs, &frame);
         path(&mut svg, "s", &xs, score, &frame);
-        if let Some(threshold) = self.threshold {
-            let y = frame.y(threshold);
-            let _ = writeln!(svg, "<path class=\"h\" d=\"M{LEFT} {y:.1}H{:.1}\"/>", WIDTH - RIGHT);
-        }
         close(&mut svg, &frame, name);
         svg.push_str("</svg>\n");
         svg
@@ -171,9 +165,9 @@ impl Picture<'_> {
             });
         }
         if !self.labels.is_empty() {
-            entry("labelled incident", 134.0, &area("i"));
+            entry("labelled incident", 142.0, &area("i"));
         }
-        entry("expected, from lower to upper", 208.0, &area("b"));
+        entry("expected, from lower to upper", 226.0, &area("b"));
         entry("value", 66.0, &|x| {
             format!("<path class=\"v\" style=\"stroke-width:2\" d=\"M{x:.0} 20h16\"/>")
         });
@@ -409,7 +403,6 @@ mod tests {
             labels: &labels,
             alarms: &labels,
             score: ("score", &values),
-            threshold: Some(5.0),
         }
         .svg()
     }
@@ -444,7 +437,6 @@ mod tests {
             labels: &[],
             alarms: &[],
             score: ("", &nothing),
-            threshold: None,
         };
         let svg = picture.svg();
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

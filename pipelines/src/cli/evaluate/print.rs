@@ -163,17 +163,8 @@ pub(super) fn detection(report: &DetectionReport) -> Result<()> {
     let wanted = (report.false_alarms_per_day_wanted * 1000.0).round() / 1000.0;
     writeln!(out, "alarms of the detector, asked for {wanted} false alarms a day:")?;
     writeln!(out, "  {}", alarms_in_words(alarms))?;
-    match &report.at_rate {
-        Some(at_rate) => {
-            let threshold = figure(at_rate.threshold);
-            writeln!(
-                out,
-                "scores from {threshold} on, the lowest threshold for all series with so few false alarms:"
-            )?;
-            writeln!(out, "  {}", alarms_in_words(&at_rate.alarms))?;
-        }
-        None => writeln!(out, "no threshold of the score for all series gives so few false alarms")?,
-    }
+    writeln!(out, "by the lowest threshold of each series' scores with so few (it knows the labels):")?;
+    writeln!(out, "  {}", alarms_in_words(&report.at_rate))?;
     let mut nab =
         table::numbers(&["NAB's score", "the detector's alarms", "best threshold (knows the labels)"]);
     for one in &report.nab {
