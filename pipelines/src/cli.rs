@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! ```text
-//!   thalweg run │ backtest │ checkpoints │ reinject │ archive │ validate │ test │ preview │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
+//!   thalweg run │ backtest │ checkpoints │ reinject │ archive │ validate │ test │ preview │ evaluate │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
 //! ```
 //!
 //! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
@@ -17,6 +17,7 @@ mod archive;
 mod backtest;
 mod checkpoints;
 mod demo;
+mod evaluate;
 mod explain;
 mod generate;
 mod load;
@@ -61,6 +62,7 @@ enum Command {
     Validate(validate::ValidateArgs),
     Test(test::TestArgs),
     Preview(preview::PreviewArgs),
+    Evaluate(evaluate::EvaluateArgs),
     Explain(explain::ExplainArgs),
     Sql(thalweg_query::SqlArgs),
     Generate(generate::GenerateArgs),
@@ -112,6 +114,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Validate(args) => validate::validate(&args),
         Command::Test(args) => test::test(&args),
         Command::Preview(args) => preview::preview(&args),
+        Command::Evaluate(args) => evaluate::evaluate(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Sql(args) => Ok(thalweg_query::run(args)?),
         Command::Generate(args) => generate::generate(&args),

@@ -57,6 +57,7 @@ pub mod archive;
 pub mod backtest;
 pub mod catalogue;
 pub mod cli;
+pub mod evaluate;
 mod lock;
 mod lower;
 pub mod metrics;
