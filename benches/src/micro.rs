@@ -6,6 +6,7 @@ use crate::data::Data;
 
 mod decode;
 mod exchange;
+mod models;
 mod sums;
 pub(crate) mod windows;
 
@@ -59,6 +60,9 @@ pub(crate) fn all(data: &Data, only: &str) -> anyhow::Result<Vec<Part>> {
     }
     if wanted("exact sum") {
         parts.extend(sums::sums()?);
+    }
+    if wanted("model") {
+        parts.extend(models::models()?);
     }
     Ok(parts)
 }

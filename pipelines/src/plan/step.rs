@@ -39,7 +39,7 @@ impl Checker<'_> {
             let (window, columns) = self.windowed(step, &visible, &path);
             (window.map(|window| CheckedKind::Window(Box::new(window))), columns)
         } else if step.has_model {
-            self.series(step, &inputs, columns, &path)
+            self.series(step, inputs.as_deref().unwrap_or_default(), columns, &path)
         } else if let Some(select) = &step.select {
             let columns: Vec<Option<CheckedExpr>> =
                 select.iter().map(|column| self.column(column, &visible)).collect();
