@@ -20,6 +20,8 @@ mod rls;
 mod season;
 mod single;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use detector::{Detector, DetectorState};
 

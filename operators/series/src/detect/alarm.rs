@@ -7,6 +7,17 @@ use super::{Class, Method, Severity};
 /// A day, microseconds.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
 
+/// What kind the event is that a row of this kind belongs to, its row number `rows`, 1 and up, where it was of the kind `before`: what shows
+/// first tells a shift, which is seen at once, from a slope, which is not; only a spike that lasts was none.
+pub(crate) fn class_of_event(row: Class, rows: u32, before: Class) -> Class {
+    match (rows, before, row) {
+        (..=1, _, row) => row,
+        (_, _, Class::Seasonal) => Class::Seasonal,
+        (_, Class::Spike, Class::Drift | Class::Trend) => Class::Drift,
+        (_, before, _) => before,
+    }
+}
+
 /// An anomalous row.
 #[derive(Debug)]
 pub(crate) struct Alarm<'a> {
@@ -14,6 +25,8 @@ pub(crate) struct Alarm<'a> {
     pub judgement: &'a Judgement,
     /// Its event.
     pub ruling: &'a Ruling,
+    /// What kind `auto` says its event is.
+    pub class: Class,
     /// By which method.
     pub method: Method,
 }
@@ -22,7 +35,7 @@ impl Alarm<'_> {
     /// What kind of anomaly.
     pub fn class(&self) -> Class {
         match self.method {
-            Method::Auto => self.judgement.class,
+            Method::Auto => self.class,
             Method::Cusum => Class::Drift,
             Method::Seasonal => Class::Seasonal,
             Method::Kmeans | Method::Pca | Method::Forest | Method::OneClass => {

@@ -42,11 +42,19 @@ const RARITIES_MIN: f64 = 30.0;
 const MEMORY: f64 = 2000.0;
 
 /// Rows that the size of residuals is remembered over: it may follow the hour of the day.
-const MEMORY_RESIDUALS: f64 = 400.0;
+const MEMORY_RESIDUALS: f64 = 240.0;
 
 /// Ways to raise an alarm: residual, short level, long level.
 pub(crate) const ALARMS: usize = 3;
 const ALARM_SPANS: [f64; 2] = [8.0, 64.0];
+/// Rows before levels are judged: their variance is known late, since rows near each other have much in common.
+const ALARM_WARM: [f64; 2] = [128.0, 640.0];
+
+/// −ln p by which levels are favoured: their tails are thin, so that beside heavy tails of residuals they would hardly count.
+const FAVOUR: f64 = 0.7;
+
+/// Seasons that the level is remembered over, where there is a season.
+const LEVEL_SEASONS: f64 = 4.0;
 
 /// Deviations beyond so many standard deviations teach as if they were there.
 const CUT: f64 = 6.0;
@@ -80,9 +88,12 @@ pub(crate) struct Reading {
     value: f64,
     features: [f64; VIEWS],
     places: [f64; VIEWS],
-    alarm_places: [f64; 2],
+    alarm_places: [f64; ALARMS],
+    residual: f64,
     error: f64,
     usual: Option<f64>,
+    /// Whether the series lies where it would without its season.
+    unseasonal: bool,
 }
 
 impl Reading {
@@ -90,6 +101,7 @@ impl Reading {
     pub fn class(&self, alarm: usize) -> Class {
         match alarm {
             0 => Class::Spike,
+            _ if self.unseasonal => Class::Seasonal,
             1 => Class::Drift,
             _ => Class::Trend,
         }
@@ -107,6 +119,11 @@ pub(crate) struct AutoInput {
     spreads: [f64; 3],
     ordinary: [f64; VIEWS],
     variance: [f64; VIEWS],
+    /// What alarms are measured from, which learns nothing of events: the level, the variance around it, and the mean squared residual over a
+    /// short and a long time.
+    level: f64,
+    level_variance: f64,
+    residuals: [f64; 2],
     alarm_means: [f64; 2],
     alarm_variance: [f64; 2],
     /// Mean squared errors of what the season foretold and of the level alone, and how many rows and tests there were.
@@ -114,11 +131,13 @@ pub(crate) struct AutoInput {
     season_rows: f64,
     season_tests: f64,
     in_season: bool,
+    /// Whether the row before belonged to an event.
+    in_event: bool,
     /// Rows until the latest values are known again after a gap.
     blind: u32,
     model: Rls,
     tails: [Tail<40>; VIEWS],
-    alarm_tails: [Tail<40>; 2],
+    alarm_tails: [Tail<40>; ALARMS],
     season: Season,
 }
 
@@ -133,12 +152,16 @@ impl AutoInput {
             spreads: [0.0; 3],
             ordinary: [0.0; VIEWS],
             variance: [0.0; VIEWS],
+            level: 0.0,
+            level_variance: 0.0,
+            residuals: [0.0; 2],
             alarm_means: [0.0; 2],
             alarm_variance: [0.0; 2],
             season_errors: [0.0; 2],
             season_rows: 0.0,
             season_tests: 0.0,
             in_season: false,
+            in_event: false,
             blind: 0,
             model: Rls::new(),
             tails: std::array::from_fn(|_| Tail::new()),
@@ -161,6 +184,9 @@ impl AutoInput {
         self.ordinary = [0.0; VIEWS];
         self.ordinary[VALUE] = value;
         self.variance = [0.0; VIEWS];
+        self.level = value;
+        self.level_variance = 0.0;
+        self.residuals = [0.0; 2];
         self.alarm_means = [0.0; 2];
         self.alarm_variance = [0.0; 2];
         self.model = Rls::new();
@@ -194,10 +220,12 @@ impl AutoInput {
         let floor = rounding(value, level);
         let deviation = self.variance[VALUE].sqrt();
         let expected = level + deviation * f64::from(self.model.expected()).clamp(-10.0, 10.0);
-        let size = if self.blind > 0 { self.variance[RESIDUAL].max(1.0) } else { self.variance[RESIDUAL] };
-        let scale = deviation * size.sqrt();
+        let blind = if self.blind > 0 { 1.0 } else { 0.0 };
+        let scale = deviation * self.variance[RESIDUAL].max(blind).sqrt();
+        let residual_variance = self.residuals[0].max(blind * self.level_variance);
         reading.expected = season + expected;
-        reading.scale = scale.max(floor);
+        reading.scale = residual_variance.sqrt().max(floor);
+        reading.residual = y - expected;
         reading.error = in_deviations(y - expected, self.variance[VALUE], floor);
 
         for (mean, span) in self.means.iter_mut().zip(SPANS) {
@@ -220,10 +248,17 @@ impl AutoInput {
             features[SPREADS + number] = ln((share + SPREAD_MIN).min(1e12));
         }
         self.last = y;
+        reading.unseasonal = false;
+        if self.in_season
+            && let Some(usual) = usual
+        {
+            let off = self.means[0] - self.level;
+            let without = off + usual - self.season.level();
+            reading.unseasonal = without.abs() < 0.5 * off.abs();
+        }
 
         let told = self.rarities >= RARITIES_MIN;
         reading.strangeness = 0.0;
-        let mut residual_rarity = 0.0;
         for view in 0..VIEWS {
             let floor = if view >= SPREADS {
                 1e-9
@@ -243,89 +278,133 @@ impl AutoInput {
             reading.places[view] = place;
             let rarity = if told { self.tails[view].rarity(place) } else { 0.0 };
             reading.strangeness += rarity * rarity;
-            if view == RESIDUAL {
-                reading.z = z;
-                residual_rarity = rarity;
-            }
         }
-        reading.alarms[0] = residual_rarity;
+        reading.z = if self.rows < WARM[RESIDUAL] {
+            0.0
+        } else {
+            in_deviations(reading.residual, residual_variance, floor)
+        };
         reading.size = reading.z.abs();
-        let cut = (y - level).clamp(-CUT_ALARM * deviation, CUT_ALARM * deviation);
+        let place = quarter_octaves(reading.z.abs(), LOWEST);
+        reading.alarm_places[0] = place;
+        reading.alarms[0] = if told { self.alarm_tails[0].rarity_continued(place) } else { 0.0 };
+        // Noise may follow the hour of the day: levels are measured in the deviation of the hour.
+        let hour = (self.residuals[0] / self.residuals[1]).clamp(0.01, 100.0);
+        let hour = if hour.is_nan() { 1.0 } else { hour };
+        let off =
+            in_deviations(y - self.level, self.level_variance * hour, floor).clamp(-CUT_ALARM, CUT_ALARM);
         for number in 0..2 {
             let step = gain(self.rows, ALARM_SPANS[number]);
-            self.alarm_means[number] += step * (cut - self.alarm_means[number]);
-            let warm = self.rows >= WARM[LEVELS + number];
+            self.alarm_means[number] += step * (off - self.alarm_means[number]);
+            let warm = self.rows >= ALARM_WARM[number];
             let z = if warm {
-                in_deviations(self.alarm_means[number], self.alarm_variance[number], floor)
+                in_deviations(self.alarm_means[number], self.alarm_variance[number], 0.0)
             } else {
                 0.0
             };
             let place = quarter_octaves(z.abs(), LOWEST);
-            reading.alarm_places[number] = place;
+            reading.alarm_places[1 + number] = place;
             reading.size = reading.size.max(z.abs());
-            reading.alarms[1 + number] = if told { self.alarm_tails[number].rarity(place) } else { 0.0 };
+            reading.alarms[1 + number] =
+                if told { self.alarm_tails[1 + number].rarity_continued(place) + FAVOUR } else { 0.0 };
         }
     }
 
-    /// Learns from the value that was just judged: with `weight` what is ordinary, and how rare it was where `teaches`.
-    pub fn learn(&mut self, reading: &Reading, phase: Phase, rows_a_season: f64, weight: f64, teaches: bool) {
+    /// Learns from the value that was just judged: with `weight` what is ordinary, and where it `teaches` how far
+    /// ordinary values scatter and how rare it was. True where rarities
+    /// mean something else from now on, since the season was found or lost.
+    pub fn learn(
+        &mut self,
+        reading: &Reading,
+        phase: Phase,
+        rows_a_season: f64,
+        weight: f64,
+        teaches: bool,
+    ) -> bool {
         let size = self.variance[RESIDUAL].sqrt();
         let cut = if self.rows > 3.0 * LAGS as f64 { CUT_RESIDUAL * size } else { 20.0 };
         let error = reading.error.clamp(-cut, cut).clamp(-20.0, 20.0);
         let model_expected = f64::from(self.model.expected()).clamp(-10.0, 10.0);
+        for view in 0..VIEWS {
+            let step = gain(self.rows, if view == RESIDUAL { MEMORY_RESIDUALS } else { MEMORY });
+            if view == RESIDUAL {
+                self.variance[view] += step * (error * error - self.variance[view]);
+                continue;
+            }
+            let mut difference = reading.features[view] - self.ordinary[view];
+            if self.rows > 50.0 {
+                let limit = CUT * self.variance[view].sqrt();
+                if limit > 0.0 {
+                    difference = difference.clamp(-limit, limit);
+                }
+            }
+            self.ordinary[view] += step * difference;
+            self.variance[view] += step * (difference * difference * (1.0 - step) - self.variance[view]);
+        }
         if weight > 0.0 {
-            for view in 0..VIEWS {
-                let step = weight * gain(self.rows, if view == RESIDUAL { MEMORY_RESIDUALS } else { MEMORY });
-                if view == RESIDUAL {
-                    self.variance[view] += step * (error * error - self.variance[view]);
-                    continue;
-                }
-                let mut difference = reading.features[view] - self.ordinary[view];
-                if self.rows > 50.0 {
-                    let limit = CUT * self.variance[view].sqrt();
-                    if limit > 0.0 {
-                        difference = difference.clamp(-limit, limit);
-                    }
-                }
-                self.ordinary[view] += step * difference;
-                self.variance[view] += step * (difference * difference * (1.0 - step) - self.variance[view]);
-            }
-            for number in 0..2 {
-                let step = weight * gain(self.rows, MEMORY);
-                let mean = self.alarm_means[number];
-                self.alarm_variance[number] += step * (mean * mean - self.alarm_variance[number]);
-            }
+            self.learn_alarms(reading, rows_a_season, teaches);
             if self.rows > 2.0 {
-                self.model.learn((error * weight) as f32);
+                self.model.learn(error as f32);
             }
         }
+        self.in_event = weight <= 0.0;
         // The model goes on from what it could make of the value, so that one that stands out does not show again in what follows.
         let seen = if weight > 0.0 { reading.error } else { reading.error.clamp(-3.0 * size, 3.0 * size) };
         self.model.push((model_expected + seen).clamp(-10.0, 10.0) as f32);
         self.blind = self.blind.saturating_sub(1);
-        if teaches {
-            for ((tail, place), warm) in self.tails.iter_mut().zip(reading.places).zip(WARM) {
-                if self.rows >= warm {
-                    tail.add(place);
-                }
-            }
-            for number in 0..2 {
-                if self.rows >= WARM[LEVELS + number] {
-                    self.alarm_tails[number].add(reading.alarm_places[number]);
-                }
-            }
-            if self.rows >= WARM[RESIDUAL] {
-                self.rarities = (self.rarities + 1.0).min(1e6);
+        for ((tail, place), warm) in self.tails.iter_mut().zip(reading.places).zip(WARM) {
+            if self.rows >= warm {
+                tail.add(place);
             }
         }
+        let warm = [WARM[RESIDUAL], ALARM_WARM[0], ALARM_WARM[1]];
+        for ((tail, place), warm) in self.alarm_tails.iter_mut().zip(reading.alarm_places).zip(warm) {
+            if teaches && self.rows >= warm {
+                tail.add(place);
+            }
+        }
+        if self.rows >= WARM[RESIDUAL] {
+            self.rarities = (self.rarities + 1.0).min(1e6);
+        }
         self.rows = (self.rows + 1.0).min(1e9);
-        if rows_a_season >= 8.0 {
-            self.learn_season(reading, phase, rows_a_season, weight);
+        rows_a_season >= 8.0
+            && self.learn_season(reading, phase, rows_a_season, if teaches { weight } else { 0.0 })
+    }
+
+    /// Learns what alarms are measured from: the level, and where the row `teaches` how far values scatter.
+    fn learn_alarms(&mut self, reading: &Reading, rows_a_season: f64, teaches: bool) {
+        if std::mem::replace(&mut self.in_event, false) {
+            // What is over is not to linger in the means, and in what they teach.
+            for (mean, variance) in self.alarm_means.iter_mut().zip(self.alarm_variance) {
+                let deviation = variance.sqrt();
+                *mean = mean.clamp(-deviation, deviation);
+            }
+        }
+        let cut = |value: f64, variance: f64, deviations: f64, known: bool| {
+            let limit = deviations * variance.sqrt();
+            if known && limit > 0.0 { value.clamp(-limit, limit) } else { value }
+        };
+        let step = gain(self.rows, MEMORY);
+        let off =
+            cut(reading.features[VALUE] - self.level, self.level_variance, CUT_RESIDUAL, self.rows > 50.0);
+        let memory = if self.in_season { MEMORY.max(LEVEL_SEASONS * rows_a_season) } else { MEMORY };
+        self.level += gain(self.rows, memory) * off;
+        for (residuals, memory) in self.residuals.iter_mut().zip([MEMORY_RESIDUALS, MEMORY]) {
+            let residual = cut(reading.residual, *residuals, CUT_RESIDUAL, self.rows > 3.0 * LAGS as f64);
+            *residuals += gain(self.rows, memory) * (residual * residual - *residuals);
+        }
+        if !teaches {
+            return;
+        }
+        self.level_variance += step * (off * off * (1.0 - step) - self.level_variance);
+        for (mean, variance) in self.alarm_means.iter().zip(&mut self.alarm_variance) {
+            let mean = cut(*mean, *variance, CUT_RESIDUAL, self.rows > 200.0);
+            *variance += step * (mean * mean - *variance);
         }
     }
 
-    /// Learns the season's profile, and whether it explains more than it costs.
-    fn learn_season(&mut self, reading: &Reading, phase: Phase, rows_a_season: f64, weight: f64) {
+    /// Learns the season's profile, and whether it explains more than it costs. True where that changes.
+    fn learn_season(&mut self, reading: &Reading, phase: Phase, rows_a_season: f64, weight: f64) -> bool {
         if self.season_rows == 0.0 {
             self.season = Season::new(reading.value);
         }
@@ -339,34 +418,41 @@ impl AutoInput {
             self.season_errors[1] += step * (plain * plain - self.season_errors[1]);
             self.season_tests = (self.season_tests + 1.0).min(1e6);
         }
-        let trusted = if self.in_season { 4.0 * self.variance[VALUE].sqrt() } else { f64::MAX };
-        self.season.learn(phase, reading.value, rows_a_season, trusted, weight);
+        let trusted = if self.in_season { 4.0 * self.level_variance.sqrt() } else { f64::MAX };
+        // The level of these days is not the season's: what it adds is taken off first.
+        let level = if self.in_season { self.level } else { 0.0 };
+        self.season.learn(phase, reading.value - level, rows_a_season, trusted, weight);
         self.season_rows += 1.0;
         let known = self.season_tests >= SEASON_TESTS_MIN;
         let [seasonal, plain] = self.season_errors;
-        let explains = if self.in_season { seasonal < 0.9 * plain } else { seasonal < 0.6 * plain };
+        let explains = if self.in_season { seasonal < plain } else { seasonal < 0.6 * plain };
         let in_season = known && explains;
-        if in_season != self.in_season {
+        let changes = in_season != self.in_season;
+        if changes {
             self.in_season = in_season;
             self.rows = 0.0;
+            self.rarities = 0.0;
+            self.tails = std::array::from_fn(|_| Tail::new());
+            self.alarm_tails = std::array::from_fn(|_| Tail::new());
         }
+        changes
     }
 
     /// Takes the level of the latest rows for the ordinary one.
     pub fn settle(&mut self) {
-        let moved = self.means[1] - self.ordinary[VALUE];
+        self.level = if self.level_variance > 0.0 { self.means[1] } else { self.last };
         let deviation = self.variance[VALUE].sqrt();
         if deviation > 0.0 {
-            self.model.shift((-moved / deviation).clamp(-20.0, 20.0) as f32);
+            let moved = (self.level - self.ordinary[VALUE]) / deviation;
+            self.model.shift(-moved.clamp(-20.0, 20.0) as f32);
         }
-        self.ordinary[VALUE] += moved;
+        self.ordinary[VALUE] = self.level;
         self.alarm_means = [0.0; 2];
-        self.rows = self.rows.min(150.0);
     }
 
     /// Half the width of what is ordinary around what is expected, where a row in e^`rarity` lies outside.
     pub fn width(&self, reading: &Reading, rarity: f64) -> f64 {
-        let z = match self.tails[RESIDUAL].place(rarity) {
+        let z = match self.alarm_tails[0].place(libm::exp(-rarity)) {
             Some(place) => from_quarter_octaves(place, LOWEST).clamp(2.0, 64.0),
             None => 5.0,
         };
@@ -382,12 +468,16 @@ impl AutoInput {
         fields.f64s(&mut self.spreads)?;
         fields.f64s(&mut self.ordinary)?;
         fields.f64s(&mut self.variance)?;
+        fields.f64(&mut self.level)?;
+        fields.f64(&mut self.level_variance)?;
+        fields.f64s(&mut self.residuals)?;
         fields.f64s(&mut self.alarm_means)?;
         fields.f64s(&mut self.alarm_variance)?;
         fields.f64s(&mut self.season_errors)?;
         fields.f64(&mut self.season_rows)?;
         fields.f64(&mut self.season_tests)?;
         fields.bool(&mut self.in_season)?;
+        fields.bool(&mut self.in_event)?;
         fields.u32(&mut self.blind)?;
         self.model.fields(fields)?;
         self.tails.iter_mut().try_for_each(|tail| tail.fields(fields))?;

@@ -9,7 +9,9 @@
 //! stationary sequences, 1983; estimated by runs).
 //!
 //! Of an event only the first row teaches how rare rows are: all of them would make a long incident ordinary, and none would make the tail
-//! ever thinner.
+//! ever thinner. An event that begins far beyond what the tail, continued, lets expect is no chance and teaches nothing. Nor does any row for a
+//! while after an event that lasted until it was settled, since what is odd for so long often goes on being odd in other ways; but after that
+//! while rows teach for at least a quarter as long, so that what stays becomes ordinary.
 
 use super::fields::Fields;
 use super::tail::Tail;
@@ -26,6 +28,9 @@ const CLUSTERS: f64 = 100.0;
 
 /// The largest mean size of clusters.
 const CLUSTER_MAX: f64 = 8.0;
+
+/// −ln p beyond the threshold by which an event begins that is no chance.
+const NO_CHANCE: f64 = 2.5;
 
 /// Steps of the scale of rarities per unit of −ln p.
 const STEPS_PER_UNIT: f64 = 4.0;
@@ -46,6 +51,8 @@ pub(crate) struct Calibration {
     event_since_us: i64,
     /// −ln p of the event's rarest row.
     event_rarity: f64,
+    /// Rows left of the time after an event that was settled: of the part in which nothing teaches, then of the other.
+    aftermath: (u32, u32),
 }
 
 /// What calibration says of a row.
@@ -63,6 +70,8 @@ pub(crate) struct Ruling {
     pub event_rarity: f64,
     /// −ln p at which a row begins an event.
     pub threshold: f64,
+    /// Whether the row teaches how rare rows are.
+    pub teaches: bool,
 }
 
 impl Calibration {
@@ -77,6 +86,7 @@ impl Calibration {
             event_rows: 0,
             event_since_us: 0,
             event_rarity: 0.0,
+            aftermath: (0, 0),
         }
     }
 
@@ -101,7 +111,18 @@ impl Calibration {
             self.event_rows = self.event_rows.saturating_add(1);
             self.event_rarity = self.event_rarity.max(overall);
         }
-        if self.event_rows <= 1 {
+        let threshold = -libm::log(allowed);
+        let teaches = match self.event_rows {
+            _ if self.aftermath.0 > 0 => false,
+            0 => true,
+            1 => self.tail.rarity_continued(place) < threshold + NO_CHANCE,
+            _ => false,
+        };
+        match &mut self.aftermath {
+            (0, again) => *again = again.saturating_sub(1),
+            (silent, _) => *silent -= 1,
+        }
+        if teaches {
             self.tail.add(place);
             self.rows = (self.rows + 1.0).min(1e9);
             self.count_clusters(p_value <= (CLUSTERS_AT * wanted).clamp(0.002, 0.05));
@@ -112,7 +133,8 @@ impl Calibration {
             event_rows: self.event_rows,
             event_since_us: self.event_since_us,
             event_rarity: self.event_rarity,
-            threshold: -libm::log(allowed),
+            threshold,
+            teaches,
         }
     }
 
@@ -126,10 +148,19 @@ impl Calibration {
         self.in_cluster = rare;
     }
 
-    /// Ends the event: what it showed is ordinary from now on.
-    pub fn settle(&mut self) {
+    /// Ends the event: what it showed is ordinary from now on. `wanted` as in [`Calibration::rule`].
+    pub fn settle(&mut self, wanted: f64) {
         self.event_rows = 0;
         self.event_rarity = 0.0;
+        if self.aftermath == (0, 0) {
+            let rows = (1.0 / wanted).clamp(1.0, 1e6) as u32;
+            self.aftermath = (rows, rows / 4);
+        }
+    }
+
+    /// Begins anew: rarities mean something else from now on.
+    pub fn begin_anew(&mut self) {
+        *self = Calibration::new();
     }
 
     /// Walks over its fields.
@@ -141,6 +172,8 @@ impl Calibration {
         fields.bool(&mut self.in_cluster)?;
         fields.u32(&mut self.event_rows)?;
         fields.i64(&mut self.event_since_us)?;
-        fields.f64(&mut self.event_rarity)
+        fields.f64(&mut self.event_rarity)?;
+        fields.u32(&mut self.aftermath.0)?;
+        fields.u32(&mut self.aftermath.1)
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Counter {
     grown: u32,
     /// Rows in a row that would show a counter.
     rows_min: u32,
+    /// Rows without a value since the last one with one.
+    skipped: u32,
     counts: bool,
 }
 
@@ -26,8 +28,8 @@ pub(crate) struct Counter {
 pub(crate) enum Judged {
     /// The value.
     Value,
-    /// The increment since the row before, per row.
-    Increment(f64),
+    /// The increment a row, and over how many rows it was.
+    Increment(f64, f64),
     /// Nothing: the counter was reset, or is new.
     Nothing,
 }
@@ -35,7 +37,7 @@ pub(crate) enum Judged {
 impl Counter {
     /// Before the first row.
     pub fn new() -> Self {
-        Counter { last: f64::NAN, rows: 0, grown: 0, rows_min: ROWS_MIN, counts: false }
+        Counter { last: f64::NAN, rows: 0, grown: 0, rows_min: ROWS_MIN, skipped: 0, counts: false }
     }
 
     /// The value before the latest one, where increments are judged: what increments are added to.
@@ -43,10 +45,16 @@ impl Counter {
         self.last
     }
 
+    /// Goes over a row without a value, after so many missing ones.
+    pub fn skip(&mut self, missed: u32) {
+        self.skipped = self.skipped.saturating_add(missed).saturating_add(1);
+    }
+
     /// Takes in a value, which is no NaN, after so many missing rows: what to judge of it, and whether that means something else than before.
     pub fn take(&mut self, value: f64, missed: u32) -> (Judged, bool) {
         let last = std::mem::replace(&mut self.last, value);
         let counted = self.counts;
+        let rows = f64::from(missed) + f64::from(std::mem::take(&mut self.skipped)) + 1.0;
         if last.is_nan() {
             return (Judged::Value, false);
         }
@@ -63,7 +71,7 @@ impl Counter {
         let judged = match (self.counts, reset) {
             (false, _) => Judged::Value,
             (true, true) => Judged::Nothing,
-            (true, false) => Judged::Increment((value - last) / (f64::from(missed) + 1.0)),
+            (true, false) => Judged::Increment((value - last) / rows, rows),
         };
         (judged, self.counts != counted)
     }
@@ -74,6 +82,7 @@ impl Counter {
         fields.u32(&mut self.rows)?;
         fields.u32(&mut self.grown)?;
         fields.u32(&mut self.rows_min)?;
+        fields.u32(&mut self.skipped)?;
         fields.bool(&mut self.counts)
     }
 }
@@ -92,10 +101,11 @@ mod tests {
             changes += u32::from(counter.take(value, 0).1);
         }
         assert_eq!(changes, 1);
-        assert_eq!(counter.take(value + 4.0, 0), (Judged::Increment(4.0), false));
-        assert_eq!(counter.take(value + 10.0, 1), (Judged::Increment(3.0), false));
+        assert_eq!(counter.take(value + 4.0, 0), (Judged::Increment(4.0, 1.0), false));
+        counter.skip(0);
+        assert_eq!(counter.take(value + 13.0, 1), (Judged::Increment(3.0, 3.0), false));
         assert_eq!(counter.take(2.0, 0), (Judged::Nothing, false));
-        assert_eq!(counter.take(5.0, 0), (Judged::Increment(3.0), false));
+        assert_eq!(counter.take(5.0, 0), (Judged::Increment(3.0, 1.0), false));
         assert_eq!(counter.take(4.0, 0), (Judged::Value, true));
         let more = (0..100).map(|row| counter.take(5.0 + f64::from(row), 0));
         assert!(more.into_iter().all(|taken| taken == (Judged::Value, false)));

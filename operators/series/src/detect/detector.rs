@@ -9,7 +9,7 @@ use super::key::{Judge, Judgement, Known, Timing};
 use super::methods::Settings;
 use super::numbers::tame;
 use super::season::Phase;
-use super::{ConfigError, DetectorConfig, Status, Verdict};
+use super::{Class, ConfigError, DetectorConfig, Status, Verdict};
 use crate::Observation;
 use crate::bytes::{Reader, StateError, Writer};
 
@@ -38,6 +38,8 @@ pub struct DetectorState {
     /// Rows without any value since the last one with some.
     empty: u32,
     score: f64,
+    /// What kind of anomaly the event that is on is.
+    class: Class,
     clock: Clock,
     calibration: Calibration,
     counters: Vec<Counter>,
@@ -69,6 +71,7 @@ impl Detector {
             n_seen: 0,
             empty: 0,
             score: 0.0,
+            class: Class::Spike,
             clock: Clock::new(),
             calibration: Calibration::new(),
             counters: vec![Counter::new(); self.config.inputs],
@@ -81,8 +84,8 @@ impl Detector {
         state.n_seen += 1;
         clear(verdict, self.config.inputs, state.n_seen);
         let (missed, interval_us) = state.clock.tick(row.time_us, self.config.interval_us);
-        let missed = missed.saturating_add(state.empty);
         let new_meaning = self.take_values(state, row.values, missed);
+        let missed = missed.saturating_add(state.empty);
         if self.values.iter().all(|value| value.is_nan()) {
             state.empty = missed.saturating_add(1);
             verdict.status = if state.known.ready() { Status::Gap } else { Status::Warming };
@@ -98,29 +101,34 @@ impl Detector {
         let rows_a_season = if interval_us > 0 { season_us as f64 / interval_us as f64 } else { 0.0 };
         if new_meaning {
             state.known = self.judge.begin();
-            state.calibration.settle();
+            state.calibration.begin_anew();
         }
         let ready = state.known.ready();
         let timing = Timing { missed, local_us: row.local_us, phase, rows_a_season };
         self.judge.judge(&mut state.known, &self.values, timing, &mut self.judgement);
 
+        let wanted = self.wanted(interval_us);
         let mut ruling = None;
         if ready {
-            let wanted = self.wanted(interval_us);
             let judged = state.calibration.rule(self.judgement.rarity, wanted, row.time_us);
             state.score += 2.0 / (SCORE_ROWS + 1.0) * (self.judgement.strangeness - state.score);
+            if judged.anomaly {
+                state.class = alarm::class_of_event(self.judgement.class, judged.event_rows, state.class);
+            }
             self.report(state, &judged, missed > 0, verdict);
             ruling = Some(judged);
         }
-        let event_rows = ruling.map_or(0, |ruling| ruling.event_rows);
-        let weight = if event_rows > 0 { 0.0 } else { 1.0 };
-        self.judge.learn(&mut state.known, &self.values, timing, &self.judgement, weight, event_rows <= 1);
+        let weight = if ruling.is_some_and(|ruling| ruling.anomaly) { 0.0 } else { 1.0 };
+        let teaches = ruling.is_none_or(|ruling| ruling.teaches);
+        if self.judge.learn(&mut state.known, &self.values, timing, &self.judgement, weight, teaches) {
+            state.calibration.begin_anew();
+        }
         if let Some(ruling) = ruling
             && ruling.anomaly
             && row.time_us.saturating_sub(ruling.event_since_us) >= self.config.settle_us
         {
             state.known.settle();
-            state.calibration.settle();
+            state.calibration.settle(wanted);
         }
     }
 
@@ -137,6 +145,7 @@ impl Detector {
         for (input, counter) in state.counters.iter_mut().enumerate() {
             let value = tame(values.get(input).copied().unwrap_or(f64::NAN));
             if value.is_nan() {
+                counter.skip(missed);
                 self.values.push(f64::NAN);
                 self.bases.push((0.0, 1.0));
                 continue;
@@ -146,7 +155,7 @@ impl Detector {
             new_meaning |= changed;
             let (value, base) = match judged {
                 Judged::Value => (value, (0.0, 1.0)),
-                Judged::Increment(increment) => (increment, (last, f64::from(missed) + 1.0)),
+                Judged::Increment(increment, rows) => (increment, (last, rows)),
                 Judged::Nothing => (f64::NAN, (0.0, 1.0)),
             };
             self.values.push(value);
@@ -179,7 +188,7 @@ impl Detector {
         }
         share(&judgement.parts, &mut verdict.attribution);
         if ruling.anomaly {
-            let alarm = Alarm { judgement, ruling, method: self.config.method };
+            let alarm = Alarm { judgement, ruling, class: state.class, method: self.config.method };
             verdict.class = Some(alarm.class());
             verdict.severity = Some(alarm.severity());
         }
@@ -224,6 +233,7 @@ fn walk(state: &mut DetectorState, fields: &mut Fields<'_, '_>) -> Result<(), St
     fields.u64(&mut state.n_seen)?;
     fields.u32(&mut state.empty)?;
     fields.f64(&mut state.score)?;
+    fields.class(&mut state.class)?;
     state.clock.fields(fields)?;
     state.calibration.fields(fields)?;
     state.counters.iter_mut().try_for_each(|counter| counter.fields(fields))

@@ -1,5 +1,6 @@
 //! One walk over the fields of a state that writes them or reads them, so that the two can't differ.
 
+use super::Class;
 use crate::bytes::{Reader, StateError, Writer};
 
 /// Writes each field it is shown, or fills it with what was written.
@@ -73,6 +74,20 @@ impl Fields<'_, '_> {
         match self {
             Fields::Write(writer) => writer.i64(*field),
             Fields::Read(reader) => *field = reader.i64()?,
+        }
+        Ok(())
+    }
+
+    /// A kind of anomaly.
+    pub fn class(&mut self, field: &mut Class) -> Result<(), StateError> {
+        let all = [Class::Spike, Class::Drift, Class::Outlier, Class::Trend, Class::Seasonal];
+        match self {
+            Fields::Write(writer) => writer.u8(*field as u8),
+            Fields::Read(reader) => {
+                let number = reader.u8()?;
+                let damaged = || StateError::Damaged { what: format!("{number}, which is no class") };
+                *field = *all.get(usize::from(number)).ok_or_else(damaged)?;
+            }
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Joint {
             *part = part.max(0.0);
         }
         *place = quarter_octaves((square / inputs as f64).max(0.0), LOWEST);
-        *rarity = if self.rows >= 2.0 * ROWS_MIN { self.tail.rarity(*place) } else { 0.0 };
+        *rarity = if self.rows >= 2.0 * ROWS_MIN { self.tail.rarity_continued(*place) } else { 0.0 };
     }
 
     /// Learns from the row that was just judged.

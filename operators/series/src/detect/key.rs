@@ -131,7 +131,8 @@ macro_rules! methods {
                 }
             }
 
-            /// Learns from the row that was just judged, with `weight`; its rarity too where it `teaches`.
+            /// Learns from the row that was just judged, with `weight`; its rarity too where it `teaches`. True where rarities mean
+            /// something else from now on.
             pub fn learn(
                 &self,
                 known: &mut Known,
@@ -140,14 +141,15 @@ macro_rules! methods {
                 judgement: &Judgement,
                 weight: f64,
                 teaches: bool,
-            ) {
+            ) -> bool {
                 let row = Row { values, missed: timing.missed, local_us: timing.local_us };
                 match (self, known) {
                     (Judge::Auto(_), Known::Auto(auto)) => auto.learn(values, timing, judgement, weight, teaches),
                     $((Judge::$name(shared), Known::$name(single)) => {
                         single.learn(shared, row, judgement.place, weight, teaches);
+                        false
                     })*
-                    _ => (),
+                    _ => false,
                 }
             }
 
@@ -273,18 +275,27 @@ impl Auto {
         }
     }
 
-    fn learn(&mut self, values: &[f64], timing: Timing, judgement: &Judgement, weight: f64, teaches: bool) {
+    fn learn(
+        &mut self,
+        values: &[f64],
+        timing: Timing,
+        judgement: &Judgement,
+        weight: f64,
+        teaches: bool,
+    ) -> bool {
+        let mut changes = false;
         for (input, (model, value)) in self.inputs.iter_mut().zip(values).enumerate() {
             if value.is_nan() {
                 model.bridge(1);
             } else {
                 let reading = &judgement.readings[input];
-                model.learn(reading, timing.phase, timing.rows_a_season, weight, teaches);
+                changes |= model.learn(reading, timing.phase, timing.rows_a_season, weight, teaches);
             }
         }
         if let Some(joint) = &mut self.joint {
             joint.learn(&judgement.distance, weight, teaches);
         }
+        changes
     }
 
     fn fields(&mut self, fields: &mut Fields<'_, '_>) -> Result<(), StateError> {

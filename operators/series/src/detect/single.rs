@@ -42,7 +42,7 @@ impl<S: Scorer> Single<S> {
             return (0.0, -1.0);
         }
         let place = quarter_octaves(raw.strangeness, LOWEST).max(0.0);
-        (if self.ready() { self.tail.rarity(place) } else { 0.0 }, place)
+        (if self.ready() { self.tail.rarity_continued(place) } else { 0.0 }, place)
     }
 
     /// Learns from the row that was just scored.

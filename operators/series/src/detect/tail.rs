@@ -17,6 +17,12 @@ const WEIGHT_MAX: f32 = (1u64 << 20) as f32;
 /// What a step beyond all that was seen adds to −ln p: the tail is taken to go on as a power of the value.
 const BEYOND_PER_STEP: f64 = 0.25;
 
+/// Between these shares of values it is seen how the tail goes on; and their −ln.
+const NEAR_SHARE: f64 = 0.1;
+const FAR_SHARE: f64 = 0.02;
+const NEAR: f64 = std::f64::consts::LN_10;
+const FAR: f64 = 3.912_023_005_428_146;
+
 /// −ln p at most.
 const RARITY_MAX: f64 = 40.0;
 
@@ -52,6 +58,22 @@ impl<const STEPS: usize> Tail<STEPS> {
         rarity.min(RARITY_MAX)
     }
 
+    /// −ln p of a value where the tail goes on beyond what is often seen as it does there: as a power of the value (Hill, A simple general
+    /// approach to inference about the tail of a distribution, 1975), or exponentially where the scale is not logarithmic. Unlike
+    /// [`Tail::rarity`] it does not end at the rarest thing seen, and values of another origin far out hardly change it.
+    pub fn rarity_continued(&self, place: f64) -> f64 {
+        let rarity = self.rarity(place);
+        if rarity < FAR {
+            return rarity;
+        }
+        match (self.place(NEAR_SHARE), self.place(FAR_SHARE)) {
+            (Some(near), Some(far)) if place > far => {
+                (FAR + (FAR - NEAR) / (far - near).max(0.25) * (place - far)).min(RARITY_MAX)
+            }
+            _ => rarity,
+        }
+    }
+
     /// Adds a value.
     pub fn add(&mut self, place: f64) {
         let step = place.clamp(0.0, (STEPS - 1) as f64) as u32;
@@ -68,9 +90,8 @@ impl<const STEPS: usize> Tail<STEPS> {
         }
     }
 
-    /// The place from which on values are as rare as `rarity`, if values that rare can have been seen.
-    pub fn place(&self, rarity: f64) -> Option<f64> {
-        let share = libm::exp(-rarity);
+    /// The place that this share of values lies beyond, if that few can have been seen.
+    pub fn place(&self, share: f64) -> Option<f64> {
         let one = f64::from(self.weight);
         let wanted = share * (f64::from(self.total) + one) - one;
         if wanted < 0.0 {
@@ -106,10 +127,10 @@ mod tests {
         for share in [0.5, 0.1, 0.02] {
             let rarity = tail.rarity(40.0 * (1.0 - share));
             assert!((rarity + libm::log(share)).abs() < 0.15, "{share}: {rarity}");
-            let place = tail.place(-libm::log(share)).unwrap();
+            let place = tail.place(share).unwrap();
             assert!((place - 40.0 * (1.0 - share)).abs() < 1.0, "{share}: {place}");
         }
-        assert!(tail.place(20.0).is_none());
+        assert!(tail.place(1e-6).is_none());
     }
 
     #[test]
