@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! ```text
-//!   thalweg run │ backtest │ checkpoints │ reinject │ archive │ validate │ test │ preview │ evaluate │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
+//!   thalweg run │ backtest │ checkpoints │ reinject │ archive │ validate │ test │ preview │ evaluate │ models │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
 //! ```
 //!
 //! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
@@ -22,6 +22,7 @@ mod explain;
 mod generate;
 mod load;
 mod logging;
+mod models;
 mod preview;
 mod progress;
 mod reinject;
@@ -63,6 +64,7 @@ enum Command {
     Test(test::TestArgs),
     Preview(preview::PreviewArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Models(models::ModelsArgs),
     Explain(explain::ExplainArgs),
     Sql(thalweg_query::SqlArgs),
     Generate(generate::GenerateArgs),
@@ -115,6 +117,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::test(&args),
         Command::Preview(args) => preview::preview(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
+        Command::Models(args) => models::models(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Sql(args) => Ok(thalweg_query::run(args)?),
         Command::Generate(args) => generate::generate(&args),

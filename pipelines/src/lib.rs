@@ -63,6 +63,8 @@ mod lower;
 pub mod metrics;
 pub mod plan;
 pub mod preview;
+#[cfg(feature = "models")]
+pub mod registry;
 pub mod reinject;
 pub mod run;
 pub mod spec;

@@ -99,6 +99,11 @@ impl Store {
         &self.location
     }
 
+    /// What lies there, and the path below which it does: for what else is kept in such places.
+    pub fn objects(&self) -> (Arc<dyn ObjectStore>, Path) {
+        (Arc::clone(&self.objects), self.root.clone())
+    }
+
     fn path(&self, name: &str) -> Path {
         name.split('/').fold(self.root.clone(), |path, part| path.join(part))
     }
