@@ -122,6 +122,8 @@ pub(crate) struct AutoInput {
     /// What alarms are measured from, which learns nothing of events: the level, the variance around it, and the mean squared residual over a
     /// short and a long time.
     level: f64,
+    /// Rows that the level comes from, after it was settled as well: few follow what comes fast.
+    level_rows: f64,
     level_variance: f64,
     residuals: [f64; 2],
     alarm_means: [f64; 2],
@@ -153,6 +155,7 @@ impl AutoInput {
             ordinary: [0.0; VIEWS],
             variance: [0.0; VIEWS],
             level: 0.0,
+            level_rows: 0.0,
             level_variance: 0.0,
             residuals: [0.0; 2],
             alarm_means: [0.0; 2],
@@ -185,6 +188,7 @@ impl AutoInput {
         self.ordinary[VALUE] = value;
         self.variance = [0.0; VIEWS];
         self.level = value;
+        self.level_rows = 0.0;
         self.level_variance = 0.0;
         self.residuals = [0.0; 2];
         self.alarm_means = [0.0; 2];
@@ -367,8 +371,7 @@ impl AutoInput {
             self.rarities = (self.rarities + 1.0).min(1e6);
         }
         self.rows = (self.rows + 1.0).min(1e9);
-        rows_a_season >= 8.0
-            && self.learn_season(reading, phase, rows_a_season, if teaches { weight } else { 0.0 })
+        rows_a_season >= 8.0 && self.learn_season(reading, phase, if teaches { weight } else { 0.0 })
     }
 
     /// Learns what alarms are measured from: the level, and where the row `teaches` how far values scatter.
@@ -388,7 +391,8 @@ impl AutoInput {
         let off =
             cut(reading.features[VALUE] - self.level, self.level_variance, CUT_RESIDUAL, self.rows > 50.0);
         let memory = if self.in_season { MEMORY.max(LEVEL_SEASONS * rows_a_season) } else { MEMORY };
-        self.level += gain(self.rows, memory) * off;
+        self.level += gain(self.level_rows, memory) * off;
+        self.level_rows = (self.level_rows + 1.0).min(1e9);
         for (residuals, memory) in self.residuals.iter_mut().zip([MEMORY_RESIDUALS, MEMORY]) {
             let residual = cut(reading.residual, *residuals, CUT_RESIDUAL, self.rows > 3.0 * LAGS as f64);
             *residuals += gain(self.rows, memory) * (residual * residual - *residuals);
@@ -404,15 +408,15 @@ impl AutoInput {
     }
 
     /// Learns the season's profile, and whether it explains more than it costs. True where that changes.
-    fn learn_season(&mut self, reading: &Reading, phase: Phase, rows_a_season: f64, weight: f64) -> bool {
+    fn learn_season(&mut self, reading: &Reading, phase: Phase, weight: f64) -> bool {
         if self.season_rows == 0.0 {
             self.season = Season::new(reading.value);
         }
-        if let Some(foretold) = self.season.foretold(phase, rows_a_season)
-            && self.season_rows >= rows_a_season
+        if let Some(usual) = reading.usual
+            && self.season.enters(phase)
             && weight > 0.0
         {
-            let (seasonal, plain) = (reading.value - foretold, reading.value - self.season.level());
+            let (seasonal, plain) = (reading.value - usual, reading.value - self.season.level());
             let step = gain(self.season_tests, SEASON_TESTS);
             self.season_errors[0] += step * (seasonal * seasonal - self.season_errors[0]);
             self.season_errors[1] += step * (plain * plain - self.season_errors[1]);
@@ -421,7 +425,7 @@ impl AutoInput {
         let trusted = if self.in_season { 4.0 * self.level_variance.sqrt() } else { f64::MAX };
         // The level of these days is not the season's: what it adds is taken off first.
         let level = if self.in_season { self.level } else { 0.0 };
-        self.season.learn(phase, reading.value - level, rows_a_season, trusted, weight);
+        self.season.learn(phase, reading.value - level, trusted, weight);
         self.season_rows += 1.0;
         let known = self.season_tests >= SEASON_TESTS_MIN;
         let [seasonal, plain] = self.season_errors;
@@ -441,6 +445,7 @@ impl AutoInput {
     /// Takes the level of the latest rows for the ordinary one.
     pub fn settle(&mut self) {
         self.level = if self.level_variance > 0.0 { self.means[1] } else { self.last };
+        self.level_rows = SPANS[1];
         let deviation = self.variance[VALUE].sqrt();
         if deviation > 0.0 {
             let moved = (self.level - self.ordinary[VALUE]) / deviation;
@@ -469,6 +474,7 @@ impl AutoInput {
         fields.f64s(&mut self.ordinary)?;
         fields.f64s(&mut self.variance)?;
         fields.f64(&mut self.level)?;
+        fields.f64(&mut self.level_rows)?;
         fields.f64(&mut self.level_variance)?;
         fields.f64s(&mut self.residuals)?;
         fields.f64s(&mut self.alarm_means)?;

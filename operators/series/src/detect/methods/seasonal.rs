@@ -47,7 +47,7 @@ impl Model for Profile {
             }
             self.rest.learn(value - usual, when, weight);
         }
-        self.season.learn(when.phase, value, when.rows_a_season, trusted, weight);
+        self.season.learn(when.phase, value, trusted, weight);
         self.rows = (self.rows + 1.0).min(1e9);
     }
 

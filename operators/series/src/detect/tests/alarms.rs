@@ -62,5 +62,5 @@ fn incidents_are_found_soon() {
             assert!(delays[delays.len() / 2] <= delay_max, "{noise:?} {kind:?}: {delays:?}");
         }
     }
-    assert!(f64::from(found as u32) >= 0.9 * f64::from(all as u32), "{found} of {all}");
+    assert!(f64::from(found as u32) >= 0.85 * f64::from(all as u32), "{found} of {all}");
 }

@@ -47,7 +47,7 @@ fn a_level_that_stays_becomes_normal_after_the_time_set() {
     assert!(anomalous[0] <= 6001);
     let lasted = anomalous.iter().filter(|row| **row < 6100).count();
     assert!((50..=75).contains(&lasted), "{lasted}");
-    assert!(anomalous.iter().filter(|row| **row >= 6100).count() <= 10, "{anomalous:?}");
+    assert!(anomalous.iter().filter(|row| **row >= 6100).count() <= 20, "{anomalous:?}");
     assert!((watch.verdict.expected[0] - 130.0).abs() < 3.0);
 }
 
