@@ -148,6 +148,8 @@ pub struct SeriesCounters {
     pub keys: AtomicU64,
     /// Rows that wait for the watermark.
     pub held: AtomicU64,
+    /// Rows of which a model said nothing, since it failed or took too long.
+    pub failed: AtomicU64,
     /// At work.
     pub busy: Stopwatches,
 }

@@ -33,7 +33,7 @@ use timely::dataflow::operators::core::concat::Concatenate;
 use timely::worker::Worker;
 
 use crate::plan::{
-    NamedExpr, Plan, PlannedInput, PlannedSeries, PlannedStep, PlannedWindow, Predicate, SeriesModelKind,
+    NamedExpr, Plan, PlannedInput, PlannedScore, PlannedSeries, PlannedStep, PlannedWindow, Predicate, SeriesModelKind,
     SinkKind, StepKind, StreamId, WindowKind,
 };
 use crate::run::{JobContext, Since};
@@ -41,6 +41,7 @@ use columns::Arrangement;
 
 mod columns;
 mod period;
+mod score;
 pub(crate) mod sinks;
 pub(crate) mod sources;
 
@@ -220,6 +221,7 @@ impl<'scope> Dataflow<'_, 'scope> {
             }
             StepKind::Window(planned) => self.window(step, planned, counters, rows, arranged, reports),
             StepKind::Series(planned) => self.series(step, planned, counters, rows, arranged, reports),
+            StepKind::Score(planned) => self.score(step, planned, counters, rows, arranged),
         }
     }
 
@@ -267,6 +269,24 @@ impl<'scope> Dataflow<'_, 'scope> {
                 series(rows, reports, config, ConvergeModel::new(converger), job, take)
             }
         };
+        let (name, having, meter) = (step.name.clone(), planned.having.clone(), counters.meter());
+        let operator = format!("{}: having", step.name);
+        let rows = map_batches(scored, &operator, self.control.clone(), move |batch| {
+            meter.gives(meter.work(|| filtered(&name, batch, having.as_ref())))
+        });
+        Built { rows, schema }
+    }
+
+    fn score(
+        &self,
+        step: &PlannedStep,
+        planned: &PlannedScore,
+        counters: &Arc<StepCounters>,
+        rows: BatchStream<'scope>,
+        arranged: Arrangement,
+    ) -> Built<'scope> {
+        let schema = columns::with_hidden(&step.columns, step.order);
+        let scored = score::score(rows, step, planned, &schema, arranged, counters, self.job);
         let (name, having, meter) = (step.name.clone(), planned.having.clone(), counters.meter());
         let operator = format!("{}: having", step.name);
         let rows = map_batches(scored, &operator, self.control.clone(), move |batch| {

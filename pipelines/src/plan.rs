@@ -20,8 +20,8 @@ pub use self::explain::{ExplainNode, ExplainTree, NodeKind};
 pub use self::mend::MendProblem;
 pub(crate) use self::mend::{COLUMNS as MEND_COLUMNS, Mend, Mended};
 pub use self::model::{
-    AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, NamedExpr, PartitionColumn, Plan,
-    PlannedCheckpoint, PlannedInput, PlannedSeries, PlannedSink, PlannedSource, PlannedStep, PlannedWindow,
+    AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, ModelFile, NamedExpr, PartitionColumn, Plan,
+    PlannedCheckpoint, PlannedInput, PlannedScore, PlannedSeries, PlannedSink, PlannedSource, PlannedStep, PlannedWindow,
     Position, Predicate, SeriesModelKind, SinkKind, StepKind, StreamId, WindowKind,
 };
 pub(crate) use self::sink::TARGET_FILE_BYTES;
@@ -37,6 +37,7 @@ mod graph;
 mod mend;
 mod messages;
 mod model;
+mod score;
 mod series;
 mod sink;
 mod source;

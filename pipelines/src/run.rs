@@ -69,6 +69,8 @@ pub struct RunOptions {
     pub replays: Vec<SourcePosition>,
     /// How much goes into a tick.
     pub limits: TickLimits,
+    /// Where trained models run: `cpu`, or `cuda:` and the number of a GPU.
+    pub device: String,
 }
 
 /// A piece of the past, microseconds since the epoch. Records are chosen by their timestamps, results by their event time: a window's
@@ -96,6 +98,7 @@ impl RunOptions {
             period: None,
             replays: Vec::new(),
             limits: TickLimits::default(),
+            device: "cpu".to_owned(),
         }
     }
 }
@@ -239,6 +242,7 @@ pub(crate) struct JobContext {
     pub(crate) cuts: Cuts,
     pub(crate) generation: u64,
     pub(crate) memory: MemoryShares,
+    pub(crate) device: String,
     /// Of each step, in the plan's order.
     pub(crate) steps: Vec<Arc<StepCounters>>,
     /// Of each sink, in the plan's order.
@@ -286,6 +290,7 @@ pub fn prepare(plan: &Plan, options: &RunOptions, control: &Control) -> Result<J
         cuts,
         generation: recovered.generation,
         memory,
+        device: options.device.clone(),
         steps: plan.steps.iter().map(|_| Arc::default()).collect(),
         sinks: plan.sinks.iter().map(|_| Arc::default()).collect(),
         late: Arc::default(),

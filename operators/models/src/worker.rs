@@ -161,6 +161,11 @@ impl Worker {
         Some(done)
     }
 
+    /// Whether a batch may be submitted.
+    pub fn has_room(&self) -> bool {
+        self.under_way < self.queue
+    }
+
     /// Batches that were submitted and whose results nobody took yet.
     pub fn under_way(&self) -> usize {
         self.under_way

@@ -74,6 +74,9 @@ pub(super) struct RunArgs {
     /// log says which. Each of several processes takes the port that comes its number after.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<String>,
+    /// Where trained models run: cpu, or cuda:0 and so on for a GPU, in a build with the feature cuda.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
     /// How to print the closing summary: text for people, json for scripts.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -97,6 +100,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
             None => GoOn::Newest,
         },
         archives: args.archives.clone(),
+        device: args.device.clone(),
         ..RunOptions::new(workers, &output)
     };
     if args.fresh && !may_throw_away(&plan, &output)? {

@@ -13,11 +13,11 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use thalweg_schemas::Format;
 
 use super::check::{
-    CheckedExpr, CheckedKind, CheckedSeries, CheckedSink, CheckedStep, CheckedWindow, Checker,
+    CheckedExpr, CheckedKind, CheckedScore, CheckedSeries, CheckedSink, CheckedStep, CheckedWindow, Checker,
 };
 use super::messages::{self, Finding};
 use super::model::{
-    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedSeries, PlannedSink, PlannedSource, PlannedStep,
+    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedScore, PlannedSeries, PlannedSink, PlannedSource, PlannedStep,
     PlannedWindow, Predicate, StepKind, StreamId,
 };
 use crate::spec::Spec;
@@ -125,7 +125,7 @@ fn needs(checker: &Checker<'_>, order: &[usize], sinks: &[CheckedSink]) -> BTree
         let columns = reads(step, need);
         let order = match &step.kind {
             CheckedKind::Window(window) => window.aggregates.iter().any(|call| call.aggregate.needs_order()),
-            CheckedKind::Pass | CheckedKind::Project(_) => need.order,
+            CheckedKind::Pass | CheckedKind::Project(_) | CheckedKind::Score(_) => need.order,
             // It decides between rows of a series that happened at the same time.
             CheckedKind::Series(_) => true,
         };
@@ -151,9 +151,14 @@ fn reads(step: &CheckedStep, need: &Need) -> BTreeSet<String> {
             window.keys.iter().chain(&window.inputs).flat_map(CheckedExpr::reads).collect()
         }
         CheckedKind::Series(series) => {
-            let mut columns = passed(step, series, need);
+            let mut columns = passed(step, series.having.as_ref(), need);
             columns.extend(series.keys.iter().chain(&series.inputs).flat_map(CheckedExpr::reads));
             columns.extend(series.at.clone());
+            columns
+        }
+        CheckedKind::Score(score) => {
+            let mut columns = passed(step, score.having.as_ref(), need);
+            columns.extend(score.inputs.iter().flat_map(CheckedExpr::reads));
             columns
         }
     };
@@ -162,9 +167,9 @@ fn reads(step: &CheckedStep, need: &Need) -> BTreeSet<String> {
 }
 
 // The input columns that a step with a model hands on: what is read of it, by others or by its having, and is not the model's.
-fn passed(step: &CheckedStep, series: &CheckedSeries, need: &Need) -> BTreeSet<String> {
+fn passed(step: &CheckedStep, having: Option<&CheckedExpr>, need: &Need) -> BTreeSet<String> {
     let mut read = need.columns.clone();
-    read.extend(series.having.iter().flat_map(CheckedExpr::reads));
+    read.extend(having.into_iter().flat_map(CheckedExpr::reads));
     let is_passed = |name: &String| step.visible.iter().any(|column| column.name() == name);
     read.into_iter().filter(is_passed).collect()
 }
@@ -198,13 +203,14 @@ fn planned_step(
             (StepKind::Window(Box::new(window)), columns)
         }
         CheckedKind::Series(series) => {
-            let passed = passed(step, series, need);
-            let is_passed = |index: &usize| passed.contains(fields[*index].name());
-            let passed: Vec<usize> = (0..fields.len()).filter(is_passed).collect();
-            let own = passed.iter().map(|index| &fields[*index]).chain(&series.added).cloned();
-            let own: Vec<Field> = own.collect();
+            let (passed, own) = passed_and_added(passed(step, series.having.as_ref(), need), &fields, &series.added);
             let series = planned_series(checker, series, passed, &fields, &own)?;
             (StepKind::Series(Box::new(series)), Arc::new(Schema::new(own)))
+        }
+        CheckedKind::Score(score) => {
+            let (passed, own) = passed_and_added(passed(step, score.having.as_ref(), need), &fields, &score.added);
+            let score = planned_score(checker, score, passed, &fields, &own)?;
+            (StepKind::Score(Box::new(score)), Arc::new(Schema::new(own)))
         }
     };
     let inputs = step.inputs.iter().map(|stream| input(*stream, &input_columns, plan, streams)).collect();
@@ -232,6 +238,31 @@ fn planned_window(
             .map(|expr| named(checker, expr, &window.result_columns))
             .collect::<Result<_, _>>()?,
         having: window.having.as_ref().map(|having| predicate(checker, having, &own)).transpose()?,
+    })
+}
+
+// The input columns that go on, by their positions; and the step's own columns.
+fn passed_and_added(passed: BTreeSet<String>, fields: &[Field], added: &[Field]) -> (Vec<usize>, Vec<Field>) {
+    let passed: Vec<usize> = (0..fields.len()).filter(|index| passed.contains(fields[*index].name())).collect();
+    let own = passed.iter().map(|index| &fields[*index]).chain(added).cloned().collect();
+    (passed, own)
+}
+
+fn planned_score(
+    checker: &Checker<'_>,
+    score: &CheckedScore,
+    passed: Vec<usize>,
+    fields: &[Field],
+    own: &[Field],
+) -> Result<PlannedScore, Finding> {
+    Ok(PlannedScore {
+        file: Arc::clone(&score.file),
+        inputs: score.inputs.iter().map(|expr| named(checker, expr, fields)).collect::<Result<_, _>>()?,
+        widths: score.widths.clone(),
+        outputs: score.outputs.clone(),
+        passed,
+        time_limit_us: score.time_limit_us,
+        having: score.having.as_ref().map(|having| predicate(checker, having, own)).transpose()?,
     })
 }
 

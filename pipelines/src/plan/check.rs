@@ -14,7 +14,7 @@ use datafusion::logical_expr::Expr;
 use super::expression::{Compiled, Expressions};
 use super::messages::Finding;
 use super::model::{
-    AggregateCall, Connector, EventTime, MetadataColumn, SeriesModelKind, SinkKind, StreamId, WindowKind,
+    AggregateCall, Connector, EventTime, MetadataColumn, ModelFile, SeriesModelKind, SinkKind, StreamId, WindowKind,
 };
 use crate::spec::{ColumnSpec, Problem, Span, Spanned, Spec};
 use thalweg_schemas::{Format, Schema};
@@ -24,7 +24,7 @@ pub(super) struct Checker<'a> {
     pub(super) spec: &'a Spec,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
-    pub(super) expressions: Expressions,
+    pub(super) expressions: &'static Expressions,
     /// As [`Spec::sources`]; `None`: wrong.
     pub(super) sources: Vec<Option<CheckedSource>>,
     /// As [`Spec::steps`]; `None`: wrong, or not checked yet.
@@ -91,6 +91,20 @@ pub(super) enum CheckedKind {
     Project(Vec<CheckedExpr>),
     Window(Box<CheckedWindow>),
     Series(Box<CheckedSeries>),
+    Score(Box<CheckedScore>),
+}
+
+/// A step that asks a trained model of each row.
+#[derive(Debug)]
+pub(super) struct CheckedScore {
+    pub(super) file: Arc<ModelFile>,
+    pub(super) inputs: Vec<CheckedExpr>,
+    pub(super) widths: Vec<usize>,
+    pub(super) outputs: Vec<Vec<String>>,
+    pub(super) time_limit_us: Option<i64>,
+    /// The columns that the model adds.
+    pub(super) added: Vec<Field>,
+    pub(super) having: Option<CheckedExpr>,
 }
 
 /// A step that asks a model of series.
@@ -156,7 +170,7 @@ impl<'a> Checker<'a> {
             spec,
             problems: Vec::new(),
             warnings: Vec::new(),
-            expressions: Expressions::new(),
+            expressions: Expressions::shared(),
             sources: Vec::new(),
             steps: spec.steps.iter().map(|_| None).collect(),
             columns: (Vec::new(), spec.steps.iter().map(|_| None).collect()),

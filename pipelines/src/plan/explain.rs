@@ -11,7 +11,7 @@ use thalweg_engine::shard::SHARDS;
 use thalweg_schemas::Format;
 
 use super::model::{
-    AggregateCall, Connector, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedSeries, PlannedSource,
+    AggregateCall, Connector, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedScore, PlannedSeries, PlannedSource,
     PlannedStep, PlannedWindow, Position, SeriesModelKind, SinkKind, StepKind, StreamId, WindowKind,
 };
 use super::types::column_name;
@@ -196,6 +196,10 @@ fn step(step: &PlannedStep, inputs: Vec<usize>) -> ExplainNode {
             series_details(series, &mut details);
             format!("{union}{}", series_title(&series.model))
         }
+        StepKind::Score(score) => {
+            score_details(score, &mut details);
+            format!("{union}scores of {}", score.file.version)
+        }
     };
     ExplainNode {
         kind: NodeKind::Step,
@@ -281,6 +285,19 @@ fn series_details(series: &PlannedSeries, details: &mut Vec<(String, String)>) {
     detail("forgotten", format!("after {} without rows", duration(series.forget_after_us)));
     if let Some(having) = &series.having {
         detail("having", having.sql.clone());
+    }
+}
+
+fn score_details(score: &PlannedScore, details: &mut Vec<(String, String)>) {
+    for input in &score.inputs {
+        let sql = if input.sql == input.name { String::new() } else { format!(" = {}", input.sql) };
+        details.push(("reads".to_owned(), format!("{}{sql}", input.name)));
+    }
+    if let Some(limit) = score.time_limit_us {
+        details.push(("time limit".to_owned(), duration(limit)));
+    }
+    if let Some(having) = &score.having {
+        details.push(("having".to_owned(), having.sql.clone()));
     }
 }
 

@@ -10,8 +10,7 @@
 //! This file and its neighbours `aggregates.rs` and `messages/` are the only places that know DataFusion's planner.
 //! Nothing here waits or needs a runtime.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -23,7 +22,6 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, Volatility};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::sqlparser::ast::{Query, Visit, Visitor};
 
 use super::aggregates;
 use super::messages::{self, Context, Finding, Spot};
@@ -55,6 +53,12 @@ pub(super) enum Place {
 }
 
 impl Expressions {
+    /// The one that all checks of a process share: it takes longer to make than a spec to check, and never changes.
+    pub(super) fn shared() -> &'static Expressions {
+        static SHARED: LazyLock<Expressions> = LazyLock::new(Expressions::new);
+        &SHARED
+    }
+
     pub(super) fn new() -> Self {
         let mut config = SessionConfig::new();
         // Streams carry plain strings.
@@ -77,20 +81,21 @@ impl Expressions {
         let usage = |name: &str| self.usage(name);
         let context = Context { sql, columns, functions: &functions, usage: &usage };
         let explain = |error: DataFusionError| messages::explain(&error, &context);
-        let tree = self.state.sql_to_expr_with_alias(sql, &dialect).map_err(|error| vec![explain(error)])?;
-        if let Some(alias) = &tree.alias {
-            let hint = "the field's name is the column's name; leave out the alias";
-            return Err(vec![Finding::new(format!("an alias (as {alias})"), hint)]);
-        }
-        if Visit::visit(&tree.expr, &mut FindQuery).is_break() {
-            let hint =
-                "an expression sees one row at a time, or one window; join streams in steps of their own";
-            return Err(vec![Finding::new("a subquery", hint)]);
-        }
-        let mut tree = tree;
+        let mut tree =
+            self.state.sql_to_expr_with_alias(sql, &dialect).map_err(|error| vec![explain(error)])?;
         let mut known: Vec<Field> = columns.to_vec();
         let mut findings: Vec<Finding> = Vec::new();
         let (mut state, mut is_whole) = (&self.state, true);
+        if let Some(alias) = tree.alias.take() {
+            let hint = "the field's name is the column's name; leave out the alias";
+            findings.push(Finding::new(format!("an alias (as {alias})"), hint));
+        }
+        if wrong::without_queries(&mut tree.expr) {
+            let hint =
+                "an expression sees one row at a time, or one window; join streams in steps of their own";
+            findings.push(Finding::new("a subquery", hint));
+            state = &self.lenient;
+        }
         // What is wrong ends planning: take it out, or an unknown name as known, and plan again, to find the next.
         while findings.len() < MISTAKES_MAX {
             let schema = df_schema(&known).map_err(|error| vec![explain(error)])?;
@@ -305,17 +310,6 @@ fn unknown_column(error: &DataFusionError) -> Option<String> {
         },
         DataFusionError::Diagnostic(_, inner) => unknown_column(inner),
         _ => None,
-    }
-}
-
-/// Finds a query inside an expression.
-struct FindQuery;
-
-impl Visitor for FindQuery {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        ControlFlow::Break(())
     }
 }
 

@@ -144,6 +144,8 @@ fn known(text: &str, context: &Context<'_>) -> Option<Finding> {
         (plain(text).replace("unsupported SQL type", "unknown type"), format!("write one of {types}"))
     } else if has("Unary operator 'NOT'") {
         (in_words(&plain(text)), "compare it with something: not (… > 0), not (… = 'x')".to_owned())
+    } else if has("Unary operator '+'") {
+        (in_words(&plain(text)), "leave out the +, or make a number of it: cast(… as double)".to_owned())
     } else if has("Unary operator") {
         (in_words(&plain(text)), "cast a text to a number: -cast(… as double)".to_owned())
     } else if has("BETWEEN expression") || has("compatible types to compare") {

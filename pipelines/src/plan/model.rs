@@ -180,6 +180,44 @@ pub enum StepKind {
     Window(Box<PlannedWindow>),
     /// Asks a model of series.
     Series(Box<PlannedSeries>),
+    /// Asks a trained model of each row.
+    Score(Box<PlannedScore>),
+}
+
+/// A step that asks a trained model of each row.
+#[derive(Debug, Clone)]
+pub struct PlannedScore {
+    /// The model's file.
+    pub file: Arc<ModelFile>,
+    /// What the model reads, over the input, as doubles: input after input, in the model's order.
+    pub inputs: Vec<NamedExpr>,
+    /// How many of them make each input.
+    pub widths: Vec<usize>,
+    /// The columns of each of the model's outputs; none of those that are left out.
+    pub outputs: Vec<Vec<String>>,
+    /// The columns that go on as they are, as indexes into [`PlannedStep::input_columns`]; those of the model follow.
+    pub passed: Vec<usize>,
+    /// How long the model may take for a batch; `None`: any time.
+    pub time_limit_us: Option<i64>,
+    /// Over the step's columns: results for which this is not true are left out.
+    pub having: Option<Predicate>,
+}
+
+/// A trained model as it was found when the pipeline was checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ModelFile {
+    /// What stands in the column `model_version`.
+    pub version: String,
+    /// Whether it is an ONNX model; a model of ours otherwise.
+    pub is_onnx: bool,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for ModelFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ModelFile({}, {} bytes)", self.version, self.bytes.len())
+    }
 }
 
 /// A step that asks a model of series.

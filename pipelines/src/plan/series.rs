@@ -13,7 +13,7 @@ use super::model::{SeriesModelKind, StreamId, WindowKind};
 use super::types::type_name;
 use super::windowed::WINDOW_START;
 use crate::spec::{
-    ColumnSpec, ConvergeSpec, DetectSpec, Duration, ForecastSpec, ModelSpec, SeriesSpec, Spanned, StepSpec,
+    ColumnSpec, ConvergeSpec, DetectSpec, Duration, ForecastSpec, ModelSpec, SeriesSpec, Span, Spanned, StepSpec,
 };
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -58,6 +58,8 @@ impl Checker<'_> {
                 let kind = Some(converge(spec)).map(SeriesModelKind::Converge);
                 (kind, spec.over.iter().chain(&spec.of).collect(), &spec.series)
             }
+            // It is no model of series, and is checked elsewhere.
+            ModelSpec::Score(_) => return (None, columns),
         };
         let path = format!("{path}.{}", model.value.name());
         let keys = self.series_keys(series, inputs, &visible, model.at, &path, step.incomplete);
@@ -75,7 +77,7 @@ impl Checker<'_> {
             }
             None => None,
         };
-        let clashes = added.as_ref().is_some_and(|added| self.clashes(added, &columns.own, model, &path));
+        let clashes = added.as_ref().is_some_and(|added| self.clashes(added, &columns.own, model.at, &path));
         let own: Vec<Field> = columns.own.iter().chain(added.iter().flatten()).cloned().collect();
         let having = step.having.as_ref().map(|sql| {
             let path = format!("steps.{}.having", step.name.value);
@@ -201,7 +203,7 @@ impl Checker<'_> {
         series: &SeriesSpec,
         inputs: &[StreamId],
         visible: &[Field],
-        at: crate::spec::Span,
+        at: Span,
         path: &str,
         incomplete: bool,
     ) -> Option<Vec<CheckedExpr>> {
@@ -227,7 +229,7 @@ impl Checker<'_> {
     }
 
     /// A column that a model reads: a number, as a double.
-    fn number(&mut self, column: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
+    pub(super) fn number(&mut self, column: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
         let CheckedExpr { name, sql, expr, compiled } = self.column(column, visible)?;
         if !(compiled.data_type.is_numeric() || compiled.data_type == DataType::Boolean) {
             let message = format!("a model reads numbers, not {}", type_name(&compiled.data_type));
@@ -248,17 +250,17 @@ impl Checker<'_> {
     }
 
     // Columns of the model under names that the rows have already.
-    fn clashes(&mut self, added: &[Field], own: &[Field], model: &Spanned<ModelSpec>, path: &str) -> bool {
+    pub(super) fn clashes(&mut self, added: &[Field], own: &[Field], at: Span, path: &str) -> bool {
         let has = |field: &&Field| own.iter().any(|column| column.name() == field.name());
         let names: Vec<&str> = added.iter().filter(has).map(|field| field.name().as_str()).collect();
         if names.is_empty() {
             return false;
         }
-        let name = model.value.name();
+        let name = path.rsplit('.').next().unwrap_or(path);
         let message = format!("{name} adds {}, which the rows have already", names.join(", "));
         let hint = "give the rows' own another name with select in a step before, or leave them out there"
             .to_owned();
-        self.problem(model.at, path, message, Some(hint));
+        self.problem(at, path, message, Some(hint));
         true
     }
 
@@ -272,10 +274,12 @@ impl Checker<'_> {
                 WindowKind::Hopping { every_us, .. } => Some(every_us),
                 WindowKind::Session { .. } => None,
             },
-            CheckedKind::Pass | CheckedKind::Project(_) | CheckedKind::Series(_) => match step.inputs[..] {
-                [only] => self.every_us(only),
-                _ => None,
-            },
+            CheckedKind::Pass | CheckedKind::Project(_) | CheckedKind::Series(_) | CheckedKind::Score(_) => {
+                match step.inputs[..] {
+                    [only] => self.every_us(only),
+                    _ => None,
+                }
+            }
         }
     }
 
@@ -307,6 +311,7 @@ impl ModelSpec {
             ModelSpec::Detect(_) => "detect",
             ModelSpec::Forecast(_) => "forecast",
             ModelSpec::Converge(_) => "converge",
+            ModelSpec::Score(_) => "score",
         }
     }
 }

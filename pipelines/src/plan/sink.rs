@@ -74,7 +74,8 @@ impl Checker<'_> {
         (partition_by, size.map_or(TARGET_FILE_BYTES, |size| size.bytes))
     }
 
-    // A Delta table has fewer types than there are here, and its columns' names may not differ in letter case alone.
+    // A Delta table has fewer types than there are here, and its columns' names may not differ in letter case alone. What else its names
+    // can't be, no column's name is.
     fn delta_columns(&mut self, sink: &SinkSpec, columns: &[Field], path: &str) {
         let at = sink.from.at;
         for (index, column) in columns.iter().enumerate() {
@@ -86,13 +87,11 @@ impl Checker<'_> {
             }
             let alike =
                 columns[..index].iter().find(|other| other.name().to_lowercase() == name.to_lowercase());
-            let wrong = if thalweg_delta::name_fits(name) {
-                alike.map(|other| format!("it differs from \"{}\" only in letter case", other.name()))
-            } else {
-                Some("its name may have no space, and none of ,;{}()=".to_owned())
-            };
-            if let Some(wrong) = wrong {
-                let message = format!("a Delta table can't have a column \"{name}\": {wrong}");
+            if let Some(other) = alike {
+                let message = format!(
+                    "a Delta table can't have a column \"{name}\": it differs from \"{}\" only in letter case",
+                    other.name()
+                );
                 self.problem(at, path, message, Some("give it another name in select".to_owned()));
             }
         }

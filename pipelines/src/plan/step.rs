@@ -10,7 +10,7 @@ use super::graph::Names;
 use super::messages::{self, Finding};
 use super::model::StreamId;
 use super::types::{column_name, type_name};
-use crate::spec::{ColumnSpec, Span, Spanned, StepSpec, suggest};
+use crate::spec::{ColumnSpec, ModelSpec, Span, Spanned, StepSpec, suggest};
 
 impl Checker<'_> {
     /// Checks a step whose inputs have been checked; `None` where something is wrong with it or with them. Its columns are known
@@ -38,6 +38,8 @@ impl Checker<'_> {
         let (kind, columns) = if step.is_windowed {
             let (window, columns) = self.windowed(step, &visible, &path);
             (window.map(|window| CheckedKind::Window(Box::new(window))), columns)
+        } else if let Some(Spanned { value: ModelSpec::Score(spec), at }) = &step.model {
+            self.score(step, Spanned::new(spec, *at), columns, &path)
         } else if step.has_model {
             self.series(step, inputs.as_deref().unwrap_or_default(), columns, &path)
         } else if let Some(select) = &step.select {

@@ -61,6 +61,11 @@ impl Checker<'_> {
         let mut parts = Aggregates {
             rows: visible,
             results: results.clone(),
+            misnamed: by
+                .iter()
+                .filter(|key| key.sql.is_none() && visible.iter().all(|each| *each.name() != key.name.value))
+                .map(|key| key.name.as_str())
+                .collect(),
             keys_unknown: step.keys_unknown,
             inputs: Vec::new(),
             calls: Vec::new(),
@@ -180,7 +185,7 @@ impl Checker<'_> {
         let (_, sql) = sql_of(column);
         let known = parts.known();
         let parsed = self.expressions.parse(&sql, &known, Place::Window);
-        let (expr, mut findings) = match parsed.and_then(|expr| parts.take_out(expr, &self.expressions)) {
+        let (expr, mut findings) = match parsed.and_then(|expr| parts.take_out(expr, self.expressions)) {
             Ok((expr, findings)) => (Some(expr), findings),
             Err(findings) => (None, findings),
         };
@@ -203,6 +208,8 @@ struct Aggregates<'c> {
     rows: &'c [Field],
     /// window_start, window_end and the keys.
     results: Vec<Field>,
+    /// Keys that are given by a name which is none, and so not theirs.
+    misnamed: Vec<&'c str>,
     /// There may be further keys.
     keys_unknown: bool,
     inputs: Vec<CheckedExpr>,
@@ -287,11 +294,17 @@ impl Aggregates<'_> {
         let columns = function.as_ref().map_or(arguments.len(), |(_, columns)| *columns);
         let mut wrong = Vec::new();
         let mut of_rows = |expr: &Expr, is_condition: bool| -> Option<Compiled> {
-            let compiled = self.inside(expr, name).and_then(|()| match is_condition {
+            let compiled = match self.inside(expr, name) {
+                inside if !inside.is_empty() => {
+                    let is_new = |column: &&Field| self.rows.iter().all(|row| row.name() != column.name());
+                    let others = self.results.iter().filter(is_new).map(|column| unjudged(column.name()));
+                    let columns: Vec<Field> = self.rows.iter().cloned().chain(others).collect();
+                    Err(inside.into_iter().chain(expressions.wrong(expr, &columns)).collect())
+                }
                 _ if reads_unjudged(expr, self.rows) => Err(expressions.wrong(expr, self.rows)),
-                true => expressions.compile_condition(expr, self.rows),
-                false => expressions.compile_column(expr, self.rows),
-            });
+                _ if is_condition => expressions.compile_condition(expr, self.rows),
+                _ => expressions.compile_column(expr, self.rows),
+            };
             compiled.map_err(|findings| wrong.extend(findings)).ok()
         };
         let compiled: Vec<Option<Compiled>> =
@@ -327,25 +340,27 @@ impl Aggregates<'_> {
         }))
     }
 
-    /// Checks what stands inside an aggregate: columns of the rows, and no other aggregate.
-    fn inside(&self, expr: &Expr, name: &str) -> Result<(), Vec<Finding>> {
+    /// What stands inside an aggregate and must not: columns of the results, another aggregate.
+    fn inside(&self, expr: &Expr, name: &str) -> Vec<Finding> {
+        let mut findings = Vec::new();
         let is_nested = expr.exists(|node| Ok(matches!(node, Expr::AggregateFunction(_))));
         if is_nested.unwrap_or(false) {
             let hint =
                 "compute the inner one in a windowed step of its own, and the outer one in a step from it";
-            return Err(vec![Finding::new(format!("an aggregate inside {name}(…)"), hint)]);
+            findings.push(Finding::new(format!("an aggregate inside {name}(…)"), hint));
         }
         let mut names: Vec<&str> =
             expr.column_refs().into_iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();
-        match names.into_iter().find(|name| self.rows.iter().all(|row| row.name() != name)) {
-            Some(unknown) => {
+        for unknown in names.into_iter().filter(|name| self.rows.iter().all(|row| row.name() != name)) {
+            findings.push(if self.misnamed.contains(&unknown) {
+                messages::unknown_column(unknown, self.rows).at(Spot::Text(unknown.to_owned()))
+            } else {
                 let hint = "inside an aggregate stand columns of the rows; use it outside";
-                let message = format!("{unknown}, a column of the results, inside {name}(…)");
-                Err(vec![Finding::new(message, hint)])
-            }
-            None => Ok(()),
+                Finding::new(format!("{unknown}, a column of the results, inside {name}(…)"), hint)
+            });
         }
+        findings
     }
 
     fn input(&mut self, expr: &Expr, compiled: Compiled) -> usize {

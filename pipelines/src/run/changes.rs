@@ -131,6 +131,13 @@ fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
             description["output"] = output.into();
             description["having"] = window.having.as_ref().map_or("", |having| having.sql.as_str()).into();
         }
+        StepKind::Score(score) => {
+            let inputs: Vec<String> =
+                score.inputs.iter().map(|input| format!("{}: {}", input.name, input.sql)).collect();
+            description["score"] = score.file.version.clone().into();
+            description["reads"] = inputs.join(", ").into();
+            description["having"] = score.having.as_ref().map_or("", |having| having.sql.as_str()).into();
+        }
         StepKind::Series(series) => {
             let of = |exprs: &[NamedExpr]| {
                 let texts: Vec<String> = exprs

@@ -80,7 +80,7 @@ impl Status {
         let steps = job.plan.steps.iter().zip(&job.steps).map(|(step, counters)| StepStatus {
             name: step.name.clone(),
             windowed: matches!(step.kind, StepKind::Window(_)),
-            has_model: matches!(step.kind, StepKind::Series(_)),
+            has_model: matches!(step.kind, StepKind::Series(_) | StepKind::Score(_)),
             counters: Arc::clone(counters),
         });
         Status {

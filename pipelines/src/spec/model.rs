@@ -1,17 +1,18 @@
-//! Steps with a model: detect, forecast, converge.
+//! Steps with a model: detect, forecast, converge, score.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use thalweg_series::detect::Method;
 
 use super::entries::read_columns;
 use super::reader::{Entry, Fields, Reader};
-use super::units::Duration;
+use super::units::{Duration, check_column_name};
 use super::yaml::{Kind, Node};
 use super::{ColumnSpec, Columns, Spanned};
 
-/// A model of series that a step asks.
+/// A model that a step asks: of series, or of single rows.
 #[derive(Debug, Clone)]
 pub enum ModelSpec {
     /// What goes wrong in them.
@@ -20,6 +21,8 @@ pub enum ModelSpec {
     Forecast(ForecastSpec),
     /// Where they end.
     Converge(ConvergeSpec),
+    /// What a trained model says of each row.
+    Score(ScoreSpec),
 }
 
 /// What all models of series ask for: which rows are one series.
@@ -108,6 +111,44 @@ pub struct ConvergeSpec {
     pub stall_after: Option<Spanned<u64>>,
 }
 
+/// Asks a trained model of each row. Adds the columns that outputs names, status (ok, missing, failed, timed_out) and model_version.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(rename = "Score", deny_unknown_fields)]
+pub struct ScoreSpec {
+    /// The model: its registry and its version, such as models/churn@3, or a file.onnx or file.safetensors.
+    pub model: Option<Spanned<String>>,
+    /// The columns that make each of the model's inputs, by the inputs' names.
+    #[schemars(with = "BTreeMap<String, Columns>")]
+    pub inputs: Vec<PortSpec<ColumnSpec>>,
+    /// What the values of each of the model's outputs are to be called, by the outputs' names. Others are left out.
+    #[schemars(with = "BTreeMap<String, Names>")]
+    pub outputs: Vec<PortSpec<Spanned<String>>>,
+    /// How long the model may take for some thousand rows; by default any time. With a limit, what comes out depends on the machine.
+    pub time_limit: Option<Spanned<Duration>>,
+}
+
+/// What belongs to an input or output of a model.
+#[derive(Debug, Clone)]
+pub struct PortSpec<T> {
+    /// Its path, for problems.
+    pub path: String,
+    /// The model's name for it.
+    pub name: Spanned<String>,
+    /// The columns.
+    pub columns: Vec<T>,
+}
+
+/// One name, or a list of them.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[allow(dead_code, reason = "a shape for the JSON Schema, never built")]
+enum Names {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
 /// A number of events in a time, such as `1/day`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
@@ -190,7 +231,7 @@ enum OneOrMany<T> {
 }
 
 /// The fields of a step that ask a model.
-pub(super) const MODELS: [&str; 3] = ["detect", "forecast", "converge"];
+pub(super) const MODELS: [&str; 4] = ["detect", "forecast", "converge", "score"];
 
 const DETECT_FIELDS: [&str; 9] =
     ["on", "by", "method", "season", "false_alarms", "settle", "every", "time_zone", "forget_after"];
@@ -198,13 +239,15 @@ const FORECAST_FIELDS: [&str; 9] =
     ["of", "by", "horizon", "quantiles", "season", "threshold", "every", "time_zone", "forget_after"];
 const CONVERGE_FIELDS: [&str; 8] =
     ["of", "over", "by", "target", "direction", "end", "stall_after", "forget_after"];
+const SCORE_FIELDS: [&str; 4] = ["model", "inputs", "outputs", "time_limit"];
 
 /// Reads what stands under a field of [`MODELS`].
 pub(super) fn read(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<ModelSpec>> {
     let model = match entry.key.value {
         "detect" => ModelSpec::Detect(read_detect(reader, entry)?),
         "forecast" => ModelSpec::Forecast(read_forecast(reader, entry)?),
-        _ => ModelSpec::Converge(read_converge(reader, entry)?),
+        "converge" => ModelSpec::Converge(read_converge(reader, entry)?),
+        _ => ModelSpec::Score(read_score(reader, entry)?),
     };
     Some(Spanned::new(model, entry.key.at))
 }
@@ -261,6 +304,38 @@ fn read_converge(reader: &mut Reader, entry: &Entry<'_>) -> Option<ConvergeSpec>
         })
     });
     Some(ConvergeSpec { of, over, series, target, direction, end, stall_after })
+}
+
+fn read_score(reader: &mut Reader, entry: &Entry<'_>) -> Option<ScoreSpec> {
+    let fields = reader.fields(entry.value, &entry.path, &SCORE_FIELDS)?;
+    let model = reader.required(&fields, "model", "say which model: model: models/churn@3").cloned();
+    let model = model.and_then(|entry| reader.text(entry.value, &entry.path, "a model"));
+    let inputs = reader.required(&fields, "inputs", "say what the model reads: inputs: { x: [requests, p95_ms] }");
+    let inputs = inputs.cloned().map(|entry| ports(reader, &entry, read_columns)).unwrap_or_default();
+    let outputs = reader.required(&fields, "outputs", "name what the model says: outputs: { y: [risk] }");
+    let outputs = outputs.cloned().map(|entry| ports(reader, &entry, read_names)).unwrap_or_default();
+    Some(ScoreSpec { model, inputs, outputs, time_limit: duration(reader, &fields, "time_limit") })
+}
+
+fn ports<T>(
+    reader: &mut Reader,
+    entry: &Entry<'_>,
+    mut read: impl FnMut(&mut Reader, &Entry<'_>) -> Vec<T>,
+) -> Vec<PortSpec<T>> {
+    let Some(fields) = reader.mapping(entry.value, &entry.path) else { return Vec::new() };
+    fields
+        .entries
+        .iter()
+        .map(|entry| PortSpec {
+            path: entry.path.clone(),
+            name: Spanned::new(entry.key.value.to_owned(), entry.key.at),
+            columns: read(reader, entry),
+        })
+        .collect()
+}
+
+fn read_names(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Spanned<String>> {
+    several(reader, entry, "a column's name", |text| check_column_name(text).map(|()| text.to_owned()))
 }
 
 fn read_series(reader: &mut Reader, fields: &Fields<'_>) -> SeriesSpec {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 
 use super::entries::read_columns;
-use super::model::{self, ConvergeSpec, DetectSpec, ForecastSpec, MODELS, ModelSpec};
+use super::model::{self, ConvergeSpec, DetectSpec, ForecastSpec, MODELS, ModelSpec, ScoreSpec};
 use super::reader::{Entry, Fields, Reader};
 use super::units::Duration;
 use super::yaml::{Kind, Node};
@@ -30,7 +30,7 @@ pub struct StepSpec {
     /// With a window: aggregates (window_start, window_end and the keys come first by themselves). Without: the columns.
     #[schemars(with = "Option<Columns>")]
     pub select: Option<Vec<ColumnSpec>>,
-    /// Asks a model of series.
+    /// Asks a model.
     #[schemars(with = "ModelShape", flatten)]
     pub model: Option<Spanned<ModelSpec>>,
     /// Results for which this is not true are left out.
@@ -67,6 +67,8 @@ struct ModelShape {
     forecast: Option<ForecastSpec>,
     /// Says where learning curves end.
     converge: Option<ConvergeSpec>,
+    /// Asks a trained model of each row.
+    score: Option<ScoreSpec>,
 }
 
 /// How `from` is written.
@@ -127,8 +129,8 @@ pub enum WindowSpec {
     },
 }
 
-const STEP_FIELDS: [&str; 9] =
-    ["from", "where", "window", "by", "select", "having", MODELS[0], MODELS[1], MODELS[2]];
+const STEP_FIELDS: [&str; 10] =
+    ["from", "where", "window", "by", "select", "having", MODELS[0], MODELS[1], MODELS[2], MODELS[3]];
 const WINDOW_FIELDS: [&str; 7] = ["tumbling", "hopping", "session", "offset", "every", "time_zone", "max"];
 
 pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> StepSpec {

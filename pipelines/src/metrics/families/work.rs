@@ -82,6 +82,17 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "step_failed_rows",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: STEP,
+        help: "Rows of which a step's model said nothing, since it failed or took too long.",
+        read: |from, samples| {
+            let failed = |step: &StepStatus| step.counters.series.failed.load(Relaxed);
+            steps(from, samples, |step| step.has_model.then(|| failed(step).into()));
+        },
+    },
+    Family {
         name: "checkpoint_number",
         kind: Kind::Gauge,
         unit: Unit::None,

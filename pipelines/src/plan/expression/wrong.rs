@@ -18,12 +18,12 @@ use datafusion::logical_expr::{
     TypeSignature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Visit, VisitMut,
-    Visitor, VisitorMut,
+    Expr as SqlExpr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
 use super::{Expressions, df_schema, unknown_column};
-use crate::plan::messages::{self, Context, Finding};
+use crate::plan::messages::{self, Context, Finding, Spot};
 
 /// Stands where something was taken out of which nothing is known.
 const UNKNOWN: &str = "__unknown";
@@ -101,6 +101,39 @@ impl VisitorMut for ReplaceFunction {
     }
 }
 
+/// Takes queries out; whether there are any.
+pub(super) fn without_queries(tree: &mut SqlExpr) -> bool {
+    let mut replace = ReplaceQuery { is_changed: false };
+    let _: ControlFlow<()> = VisitMut::visit(tree, &mut replace);
+    replace.is_changed
+}
+
+struct ReplaceQuery {
+    is_changed: bool,
+}
+
+impl VisitorMut for ReplaceQuery {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<()> {
+        if Visit::visit(expr, &mut FindQuery).is_break() {
+            (*expr, self.is_changed) = (unknown_call(), true);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Finds a query inside an expression.
+struct FindQuery;
+
+impl Visitor for FindQuery {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
 /// Takes the smallest parts out that can't be planned. What is wrong with them, and whether there are any; nothing is said of parts that
 /// read something of which nothing is known.
 pub(super) fn without_unplannable(
@@ -141,7 +174,11 @@ impl VisitorMut for Repair<'_> {
         }
         let of_unknown = Visit::visit(expr, &mut FindUnknown { columns: self.columns }).is_break();
         if !of_unknown {
-            self.findings.push((self.explain)(error));
+            let finding = (self.explain)(error);
+            self.findings.push(match finding.spot {
+                Some(_) => finding,
+                None => finding.at(Spot::Text(expr.to_string())),
+            });
         }
         (*expr, self.is_changed) = (unknown_call(), true);
         ControlFlow::Continue(())
@@ -217,14 +254,23 @@ impl Judge<'_> {
         };
         let found = match &expr {
             // Said already where it must not stand; taken out and judged by itself where it may.
-            Expr::AggregateFunction(_) | Expr::WindowFunction(_) | Expr::Placeholder(_) => {
+            Expr::AggregateFunction(_)
+            | Expr::WindowFunction(_)
+            | Expr::Placeholder(_)
+            | Expr::Unnest(_) => {
                 return self.taken_out(&original, DataType::Null);
             }
             _ if self.is_of_unknown(&expr) => messages::explain_types(&expr, &self.schema, None),
             _ => match self.expressions.compiled(&expr, &self.schema) {
                 Ok(_) => return expr,
                 Err(error) => match messages::explain_types(&expr, &self.schema, Some(&error)) {
-                    types if types.is_empty() => vec![self.explain(&error)],
+                    types if types.is_empty() => {
+                        let finding = self.explain(&error);
+                        vec![match finding.spot {
+                            Some(_) => finding,
+                            None => finding.at(Spot::Text(messages::written(&expr))),
+                        }]
+                    }
                     types => types,
                 },
             },
@@ -256,7 +302,14 @@ impl Judge<'_> {
     fn type_in_any_case(&self, expr: &Expr) -> DataType {
         match expr {
             Expr::BinaryExpr(binary) if is_condition(binary.op) => DataType::Boolean,
-            Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => DataType::Utf8,
+            Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => {
+                // Between conditions "or" is meant.
+                let is_condition = |side: &Expr| side.get_type(&self.schema).ok() == Some(DataType::Boolean);
+                match is_condition(&binary.left) || is_condition(&binary.right) {
+                    true => DataType::Null,
+                    false => DataType::Utf8,
+                }
+            }
             Expr::Like(_) | Expr::Between(_) | Expr::InList(_) | Expr::Not(_) => DataType::Boolean,
             Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) => DataType::Boolean,
             Expr::Cast(_) | Expr::TryCast(_) => expr.get_type(&self.schema).unwrap_or(DataType::Null),

@@ -52,6 +52,8 @@ pub(in crate::plan) fn explain_types(
             found.dedup_by(|second, first| second.spot == first.spot);
             found
         }
+        Expr::Not(inner) => operand(inner).and_then(|inner| no_negation(&inner)).into_iter().collect(),
+        Expr::Negative(inner) => operand(inner).and_then(|inner| no_sign(&inner)).into_iter().collect(),
         Expr::Case(_) => {
             let text = error.map(DataFusionError::strip_backtrace).unwrap_or_default();
             text.contains("CASE WHEN").then(|| branches(&text)).into_iter().collect()
@@ -156,6 +158,30 @@ fn no_condition(side: &Operand, op: Operator) -> Option<Finding> {
         format!("{sql} > 0")
     };
     Some(Finding::new(message, format!("compare it with something: {compared}")).at(Spot::Text(sql.clone())))
+}
+
+/// What is neither true nor false behind `not`, in the planner's words, which it has not for results of aggregates.
+fn no_negation(inner: &Operand) -> Option<Finding> {
+    if inner.is_bool() || inner.data_type == DataType::Null {
+        return None;
+    }
+    let message =
+        format!("unary operator 'NOT' requires a boolean expression, got {}", type_name(&inner.data_type));
+    let hint = "compare it with something: not (… > 0), not (… = 'x')";
+    Some(Finding::new(message, hint).at(Spot::Text(format!("not {}", inner.sql))))
+}
+
+/// What has no sign behind `-`, likewise.
+fn no_sign(inner: &Operand) -> Option<Finding> {
+    let has_sign = inner.is_number()
+        || inner.is_time()
+        || matches!(inner.data_type, DataType::Null | DataType::Interval(_) | DataType::Duration(_));
+    if has_sign {
+        return None;
+    }
+    let message = "unary operator '-' only supports signed numeric, interval and timestamp types";
+    let hint = "cast a text to a number: -cast(… as double)";
+    Some(Finding::new(message, hint).at(Spot::Text(format!("-{}", inner.sql))))
 }
 
 fn misfit(left: &Operand, word: &str, right: &Operand, hint: String) -> Finding {
