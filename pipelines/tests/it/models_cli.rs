@@ -67,7 +67,7 @@ fn registry() -> tempfile::TempDir {
         "churn",
         &["--parent", "2", "--metric", "recall=0.75", "--metric", "delay_rows=2"],
     );
-    add("regressor.onnx", "other", &[]);
+    add("forest.onnx", "other", &[]);
     let said = good(folder.path(), &["promote", "churn@1"]);
     assert_eq!(said, "churn@1 is the champion now; there was none\n");
     let said = good(folder.path(), &["promote", "churn@2", "--note", "finds more", "--by", "bob"]);
@@ -159,6 +159,11 @@ fn what_is_wrong_is_told_with_what_to_do() {
         (&["ls", "--registry", "gopher://x"], 1, &["gopher://", "s3://bucket/models"]),
         (&["promote", "churn"], 1, &["churn@latest"]),
         (&["add", "model.bin", "--name", "churn"], 1, &["neither .onnx nor .safetensors"]),
+        (
+            &["add", &onnx("regressor.onnx"), "--name", "churn"],
+            1,
+            &["regressor.onnx", "TreeEnsembleRegressor"],
+        ),
         (&["add", "missing.onnx", "--name", "churn"], 1, &["can't read missing.onnx"]),
         (&["add", &onnx("perceptron.onnx"), "--name", "Churn"], 1, &["a lower-case letter"]),
         (&["add", &onnx("perceptron.onnx"), "--name", "churn", "--metric", "recall"], 2, &["recall=0.93"]),

@@ -1,6 +1,7 @@
 //! Versions that nobody shares, cards that are written last, and damage that is noticed.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::thread;
@@ -10,11 +11,14 @@ use object_store::path::Path;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::card::FORMAT;
+use super::card::{FORMAT, metrics_of};
 use super::compare::{Side, compare};
 use super::promotions::Action;
 use super::{Author, Card, Draft, FileKind, Reference, Registry, Time, TrainedOn, Version};
+use crate::architecture::{Architecture, Autoencoder};
 use crate::device::Device;
+use crate::infer::Infer;
+use crate::training::{TrainingConfig, TrainingData, train};
 
 const ONNX: &[u8] = include_bytes!("../../tests/onnx/perceptron.onnx");
 
@@ -87,6 +91,36 @@ fn what_is_registered_is_read_again() {
         assert_eq!((sides[1].metric.as_str(), sides[1].winner), ("validation_loss", Some(Side::Second)));
         assert_eq!(sides[0].winner, None);
     }
+}
+
+#[test]
+fn a_trained_model_comes_back_with_what_it_learnt() {
+    let (_folder, registry) = registry();
+    let claim = registry.claim("watched", &author(0)).unwrap();
+    let architecture =
+        Architecture::Autoencoder(Autoencoder { window: 8, channels: 1, hidden: 8, code: 2, scored: 2 });
+    let values: Vec<f32> = (0..300).map(|row| ((row * 7) % 10) as f32).collect();
+    let (data, config) = ([values.as_slice()], TrainingConfig { epochs_max: 2, ..TrainingConfig::default() });
+    let trained = train(
+        &architecture,
+        &claim.reference().to_string(),
+        TrainingData::Series(&data),
+        &config,
+        Device::Cpu,
+        &mut |_| ControlFlow::Continue(()),
+    )
+    .unwrap();
+    let bytes = trained.model.to_bytes().unwrap();
+    let draft =
+        Draft { metrics: metrics_of(&trained.metrics), ..Draft::new(FileKind::Safetensors, bytes.clone()) };
+    let card = claim.publish(&draft, &author(1)).unwrap();
+    assert_eq!((&card.architecture, card.version), (&Some(architecture), version(1)));
+    assert!(!card.quantiles.is_empty() && card.metrics.contains_key("validation_loss"), "{card:?}");
+
+    let loaded = registry.load(&read("watched@1")).unwrap();
+    assert_eq!((loaded.card.architecture.as_ref(), &loaded.bytes), (card.architecture.as_ref(), &bytes));
+    let (again, window) = (loaded.open(Device::Cpu).unwrap(), &values[..8]);
+    assert_eq!(again.infer(1, &[window]).unwrap(), trained.model.infer(1, &[window]).unwrap());
 }
 
 #[test]

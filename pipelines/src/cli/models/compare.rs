@@ -80,8 +80,10 @@ pub(super) fn shown(comparison: &Comparison) -> String {
     format!("{table}\n{}", verdict(comparison, &names))
 }
 
+type Fact = fn(&Card) -> String;
+
 /// What is said of each, beside its metrics.
-const FACTS: [(&str, fn(&Card) -> String); 9] = [
+const FACTS: [(&str, Fact); 9] = [
     ("model", kind),
     ("created", |card| card.created_at.to_string()),
     ("size", |card| table::bytes(card.file.bytes)),
