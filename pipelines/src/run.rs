@@ -242,6 +242,8 @@ pub(crate) struct JobContext {
     pub(crate) cuts: Cuts,
     pub(crate) generation: u64,
     pub(crate) memory: MemoryShares,
+    /// Where trained models run.
+    #[cfg_attr(not(feature = "models"), allow(dead_code, reason = "without models nothing runs there"))]
     pub(crate) device: String,
     /// Of each step, in the plan's order.
     pub(crate) steps: Vec<Arc<StepCounters>>,

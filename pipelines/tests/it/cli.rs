@@ -104,7 +104,7 @@ fn explain_has_three_formats() {
     let mermaid = good(folder.path(), &["explain", "provider_health", "--format", "mermaid"]);
     assert!(mermaid.starts_with("flowchart LR\n") && mermaid.contains("==>"), "{mermaid}");
     let nodes = json(&good(folder.path(), &["explain", "provider_health", "--format", "json"]));
-    assert_eq!(nodes["nodes"].as_array().map(Vec::len), Some(5), "a source, two steps, two sinks");
+    assert_eq!(nodes["nodes"].as_array().map(Vec::len), Some(9), "a source, five steps, three sinks");
 }
 
 #[test]

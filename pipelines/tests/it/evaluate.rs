@@ -183,7 +183,7 @@ schemas:
     fields:
       - { name: at, type: timestamp, encoding: rfc3339, required: true }
       - { name: provider, type: string, required: true }
-      - { name: latency_ms, type: double, required: true }
+      - { name: latency_ms, type: float64, required: true }
 sources:
   calls:
     archive: { path: \"${ARCHIVES}/calls\" }

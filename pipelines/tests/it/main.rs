@@ -20,6 +20,7 @@ mod idle;
 mod kafka;
 mod memory;
 mod metrics;
+mod mistakes;
 mod models;
 #[cfg(feature = "models")]
 mod models_cli;
@@ -32,6 +33,8 @@ mod real_data;
 mod recovery;
 mod reinject;
 mod s3;
+#[cfg(feature = "models")]
+mod score;
 mod specs;
 mod support;
 mod telemetry;

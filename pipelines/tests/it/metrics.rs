@@ -49,6 +49,7 @@ steps:
     window: { tumbling: 1s }
     by: [user]
     select: { events: count(*) }
+  judged: { from: per_second, detect: { on: events, by: [user] } }
 sinks:
   SINKS
 "#;
@@ -212,7 +213,7 @@ fn exposed(scraped: &Scraped) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn a_job_that_waits_for_a_sink_says_so_and_its_numbers_balance() {
     let folder = tempfile::tempdir().expect("a folder");
-    let sinks = "shown: { from: known, stdout: {} }\n  per_second: { from: per_second, jsonl: {} }";
+    let sinks = "shown: { from: known, stdout: {} }\n  per_second: { from: per_second, jsonl: {} }\n  judged: { from: judged, jsonl: {} }";
     write_events(folder.path());
     let mut job = Watched::start(folder.path(), &PIPELINE.replace("SINKS", sinks), &["-v"], "");
     let address = job.address();
@@ -252,6 +253,7 @@ fn a_job_that_waits_for_a_sink_says_so_and_its_numbers_balance() {
     );
     assert!(scraped.sum("thalweg_sink_commits_total", "sink=\"per_second\"") > 0.0);
     assert!(scraped.sum("thalweg_step_windows_fired_total", "step=\"per_second\"") > 0.0);
+    assert!(scraped.sum("thalweg_step_series", "step=\"judged\"") > 0.0);
     let behind = scraped.sum("thalweg_watermark_behind_newest_seconds", "");
     assert!(
         (1.0..ROWS as f64 / 1e3).contains(&behind),
