@@ -33,8 +33,8 @@ use timely::dataflow::operators::core::concat::Concatenate;
 use timely::worker::Worker;
 
 use crate::plan::{
-    NamedExpr, Plan, PlannedInput, PlannedScore, PlannedSeries, PlannedStep, PlannedWindow, Predicate, SeriesModelKind,
-    SinkKind, StepKind, StreamId, WindowKind,
+    NamedExpr, Plan, PlannedInput, PlannedScore, PlannedSeries, PlannedStep, PlannedWindow, Predicate,
+    SeriesModelKind, SinkKind, StepKind, StreamId, WindowKind,
 };
 use crate::run::{JobContext, Since};
 use columns::Arrangement;

@@ -20,9 +20,10 @@ pub use self::explain::{ExplainNode, ExplainTree, NodeKind};
 pub use self::mend::MendProblem;
 pub(crate) use self::mend::{COLUMNS as MEND_COLUMNS, Mend, Mended};
 pub use self::model::{
-    AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, ModelFile, NamedExpr, PartitionColumn, Plan,
-    PlannedCheckpoint, PlannedInput, PlannedScore, PlannedSeries, PlannedSink, PlannedSource, PlannedStep, PlannedWindow,
-    Position, Predicate, SeriesModelKind, SinkKind, StepKind, StreamId, WindowKind,
+    AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, ModelFile, NamedExpr,
+    PartitionColumn, Plan, PlannedCheckpoint, PlannedInput, PlannedScore, PlannedSeries, PlannedSink,
+    PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SeriesModelKind, SinkKind, StepKind,
+    StreamId, WindowKind,
 };
 pub(crate) use self::sink::TARGET_FILE_BYTES;
 pub use self::types::type_name;

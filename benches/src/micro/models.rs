@@ -1,7 +1,7 @@
 //! Models of series: what a row costs where ten thousand series take turns, so that none of their states stays in the cache.
 
 use thalweg_series::Observation;
-use thalweg_series::converge::{Converger, ConvergerConfig, Convergence};
+use thalweg_series::converge::{Convergence, Converger, ConvergerConfig};
 use thalweg_series::detect::{Detector, DetectorConfig, Method, Verdict};
 use thalweg_series::forecast::{Forecast, Forecaster, ForecasterConfig};
 
@@ -19,7 +19,8 @@ const STATE_BYTES_MAX: f64 = 4_096.0;
 
 /// A minute's value of a series: a daily season, its own level, noise.
 fn value(series: usize, minute: i64) -> f64 {
-    let random = (series as u64 ^ (minute as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let random = (series as u64 ^ (minute as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let noise = (random >> 40) as f64 / (1_u64 << 24) as f64;
     let day = (minute % 1440) as f64 / 1440.0 * std::f64::consts::TAU;
     100.0 + series as f64 / 100.0 + 20.0 * day.sin() + 8.0 * noise
@@ -87,7 +88,9 @@ pub(crate) fn models() -> anyhow::Result<Vec<Part>> {
     let mut converger = Converger::new(config)?;
     let mut said = Convergence::default();
     let states = (0..SERIES / 100).map(|_| converger.begin()).collect();
-    let curve = |series, minute| vec![minute as f64, 100.0 - 1e3 / (minute + 10) as f64 + value(series, minute) / 100.0];
+    let curve = |series, minute| {
+        vec![minute as f64, 100.0 - 1e3 / (minute + 10) as f64 + value(series, minute) / 100.0]
+    };
     let (nanoseconds, _) = cost(states, curve, |state, row| converger.observe(state, row, &mut said))?;
     parts.push(Part::new("model: converge", nanoseconds));
     Ok(parts)

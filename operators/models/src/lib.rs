@@ -18,6 +18,7 @@
 //! | [`onnx`] | users' ONNX files, through tract |
 //! | [`infer`] | what both have in common: ports, and rows to outputs |
 //! | [`worker`] | inference on a thread of its own |
+//! | [`step`] | a step of a dataflow that asks a model of each row |
 //! | [`registry`] | versions of models, in a folder or a bucket |
 //! | [`training`] | mini-batches, early stopping, metrics |
 //! | [`device`] | `cpu`, `cuda:0` |
@@ -43,6 +44,7 @@ pub mod normalise;
 pub mod onnx;
 pub mod registry;
 mod seed;
+pub mod step;
 pub mod training;
 pub mod worker;
 

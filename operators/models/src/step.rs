@@ -163,7 +163,8 @@ impl Asked {
         let count = rows.hidden.first().map_or(0, |column| column.len());
         for from in (0..count).step_by(ROWS_MAX) {
             let length = ROWS_MAX.min(count - from);
-            let part = |columns: &[ArrayRef]| columns.iter().map(|column| column.slice(from, length)).collect();
+            let part =
+                |columns: &[ArrayRef]| columns.iter().map(|column| column.slice(from, length)).collect();
             let rows = ScoreRows {
                 columns: part(&rows.columns),
                 inputs: part(&rows.inputs),
@@ -177,7 +178,8 @@ impl Asked {
         while self.worker.has_room() {
             let Some((at, rows)) = self.waiting.pop_front() else { return };
             let count = rows.hidden[0].len();
-            let batch = Batch { id: self.next_id, rows: count, inputs: laid_out(&rows.inputs, &self.config.inputs) };
+            let batch =
+                Batch { id: self.next_id, rows: count, inputs: laid_out(&rows.inputs, &self.config.inputs) };
             if self.worker.submit(batch).is_err() {
                 self.waiting.push_front((at, rows));
                 return;
@@ -194,9 +196,8 @@ impl Asked {
     }
 
     fn with_outputs(&self, rows: ScoreRows, done: &Done) -> Result<RecordBatch, JobError> {
-        let missing: Vec<bool> = (0..done.rows)
-            .map(|row| rows.inputs.iter().any(|column| column.is_null(row)))
-            .collect();
+        let missing: Vec<bool> =
+            (0..done.rows).map(|row| rows.inputs.iter().any(|column| column.is_null(row))).collect();
         let mut columns = rows.columns;
         let status: Vec<&str> = match &done.result {
             Ok(outputs) => {
@@ -239,7 +240,8 @@ fn laid_out(columns: &[ArrayRef], widths: &[usize]) -> Vec<Vec<f32>> {
     let mut from = 0;
     let mut inputs = Vec::with_capacity(widths.len());
     for width in widths {
-        let of: Vec<_> = columns[from..from + width].iter().map(|column| column.as_primitive::<Float64Type>()).collect();
+        let of: Vec<_> =
+            columns[from..from + width].iter().map(|column| column.as_primitive::<Float64Type>()).collect();
         from += width;
         let rows = of.first().map_or(0, |column| column.len());
         let value = |row: usize, column: &&Float64Array| {

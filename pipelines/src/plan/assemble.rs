@@ -17,8 +17,8 @@ use super::check::{
 };
 use super::messages::{self, Finding};
 use super::model::{
-    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedScore, PlannedSeries, PlannedSink, PlannedSource, PlannedStep,
-    PlannedWindow, Predicate, StepKind, StreamId,
+    NamedExpr, Plan, PlannedCheckpoint, PlannedInput, PlannedScore, PlannedSeries, PlannedSink,
+    PlannedSource, PlannedStep, PlannedWindow, Predicate, StepKind, StreamId,
 };
 use crate::spec::Spec;
 
@@ -203,12 +203,14 @@ fn planned_step(
             (StepKind::Window(Box::new(window)), columns)
         }
         CheckedKind::Series(series) => {
-            let (passed, own) = passed_and_added(passed(step, series.having.as_ref(), need), &fields, &series.added);
+            let (passed, own) =
+                passed_and_added(passed(step, series.having.as_ref(), need), &fields, &series.added);
             let series = planned_series(checker, series, passed, &fields, &own)?;
             (StepKind::Series(Box::new(series)), Arc::new(Schema::new(own)))
         }
         CheckedKind::Score(score) => {
-            let (passed, own) = passed_and_added(passed(step, score.having.as_ref(), need), &fields, &score.added);
+            let (passed, own) =
+                passed_and_added(passed(step, score.having.as_ref(), need), &fields, &score.added);
             let score = planned_score(checker, score, passed, &fields, &own)?;
             (StepKind::Score(Box::new(score)), Arc::new(Schema::new(own)))
         }
@@ -243,7 +245,8 @@ fn planned_window(
 
 // The input columns that go on, by their positions; and the step's own columns.
 fn passed_and_added(passed: BTreeSet<String>, fields: &[Field], added: &[Field]) -> (Vec<usize>, Vec<Field>) {
-    let passed: Vec<usize> = (0..fields.len()).filter(|index| passed.contains(fields[*index].name())).collect();
+    let passed: Vec<usize> =
+        (0..fields.len()).filter(|index| passed.contains(fields[*index].name())).collect();
     let own = passed.iter().map(|index| &fields[*index]).chain(added).cloned().collect();
     (passed, own)
 }

@@ -14,7 +14,8 @@ use datafusion::logical_expr::Expr;
 use super::expression::{Compiled, Expressions};
 use super::messages::Finding;
 use super::model::{
-    AggregateCall, Connector, EventTime, MetadataColumn, ModelFile, SeriesModelKind, SinkKind, StreamId, WindowKind,
+    AggregateCall, Connector, EventTime, MetadataColumn, ModelFile, SeriesModelKind, SinkKind, StreamId,
+    WindowKind,
 };
 use crate::spec::{ColumnSpec, Problem, Span, Spanned, Spec};
 use thalweg_schemas::{Format, Schema};

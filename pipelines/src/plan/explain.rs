@@ -11,8 +11,9 @@ use thalweg_engine::shard::SHARDS;
 use thalweg_schemas::Format;
 
 use super::model::{
-    AggregateCall, Connector, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedScore, PlannedSeries, PlannedSource,
-    PlannedStep, PlannedWindow, Position, SeriesModelKind, SinkKind, StepKind, StreamId, WindowKind,
+    AggregateCall, Connector, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedScore, PlannedSeries,
+    PlannedSource, PlannedStep, PlannedWindow, Position, SeriesModelKind, SinkKind, StepKind, StreamId,
+    WindowKind,
 };
 use super::types::column_name;
 use crate::spec::{Duration, Instant, Size};

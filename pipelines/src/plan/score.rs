@@ -48,7 +48,8 @@ impl Checker<'_> {
             .map(|port| (port, port.columns.iter().map(|column| self.number(column, &visible)).collect()))
             .collect();
         if let Some(found) = &found {
-            let inputs: Vec<_> = spec.inputs.iter().map(|port| (&port.name, &port.path, port.columns.len())).collect();
+            let inputs: Vec<_> =
+                spec.inputs.iter().map(|port| (&port.name, &port.path, port.columns.len())).collect();
             let outputs: Vec<_> =
                 spec.outputs.iter().map(|port| (&port.name, &port.path, port.columns.len())).collect();
             self.fits("input", &found.inputs, &inputs, Some((spec.at, &format!("{path}.inputs"))));
@@ -60,10 +61,14 @@ impl Checker<'_> {
                 .iter()
                 .map(|port| {
                     let named = spec.outputs.iter().find(|named| named.name.value == port.name);
-                    named.map_or_else(Vec::new, |named| named.columns.iter().map(|name| name.value.clone()).collect())
+                    named.map_or_else(Vec::new, |named| {
+                        named.columns.iter().map(|name| name.value.clone()).collect()
+                    })
                 })
                 .collect(),
-            None => vec![spec.outputs.iter().flat_map(|port| &port.columns).map(|name| name.value.clone()).collect()],
+            None => vec![
+                spec.outputs.iter().flat_map(|port| &port.columns).map(|name| name.value.clone()).collect(),
+            ],
         };
         let added = added(&outputs);
         self.twice(spec.value);
@@ -111,7 +116,10 @@ impl Checker<'_> {
                 continue;
             };
             if port.width != *width {
-                let message = format!("{width} columns, where the model's {what} \"{}\" has {} values", port.name, port.width);
+                let message = format!(
+                    "{width} columns, where the model's {what} \"{}\" has {} values",
+                    port.name, port.width
+                );
                 let hint = format!("name {} columns", port.width);
                 self.problem(name.at, path, message, Some(hint));
             }
@@ -120,7 +128,8 @@ impl Checker<'_> {
         for port in ports.iter().filter(|port| named.iter().all(|(name, ..)| name.value != port.name)) {
             let message = format!("the model's {what} \"{}\" is missing", port.name);
             let columns: Vec<&str> = (0..port.width.min(3)).map(|at| ["a", "b", "…"][at]).collect();
-            let hint = format!("say which {} columns make it: {}: [{}]", port.width, port.name, columns.join(", "));
+            let hint =
+                format!("say which {} columns make it: {}: [{}]", port.width, port.name, columns.join(", "));
             self.problem(at, path, message, Some(hint));
         }
     }
@@ -132,7 +141,12 @@ impl Checker<'_> {
             for name in &port.columns {
                 if seen.contains(&name.value.as_str()) {
                     let hint = "give one of the two another name".to_owned();
-                    self.problem(name.at, &port.path, format!("the name \"{}\" is given twice", name.value), Some(hint));
+                    self.problem(
+                        name.at,
+                        &port.path,
+                        format!("the name \"{}\" is given twice", name.value),
+                        Some(hint),
+                    );
                 }
                 seen.push(&name.value);
             }
@@ -168,13 +182,16 @@ fn find(model: &str) -> Result<Found, String> {
         let bytes = std::fs::read(model).map_err(|error| format!("can't read {model}: {error}"))?;
         (model.to_owned(), kind, bytes)
     } else {
-        let located: Located = model.parse().map_err(|error: thalweg_models::registry::RegistryError| error.to_string())?;
+        let located: Located =
+            model.parse().map_err(|error: thalweg_models::registry::RegistryError| error.to_string())?;
         let registry = crate::registry::open(&located.registry).map_err(|error| error.to_string())?;
         let loaded = registry.load(&located.model).map_err(|error| error.to_string())?;
         (loaded.card.reference().to_string(), loaded.card.file.kind, loaded.bytes)
     };
     let opened: Box<dyn Infer> = match kind {
-        FileKind::Onnx => Box::new(OnnxModel::from_bytes(&bytes).map_err(|error| format!("{model}: {error}"))?),
+        FileKind::Onnx => {
+            Box::new(OnnxModel::from_bytes(&bytes).map_err(|error| format!("{model}: {error}"))?)
+        }
         FileKind::Safetensors => {
             Box::new(Model::from_bytes(&bytes, Device::Cpu).map_err(|error| format!("{model}: {error}"))?)
         }

@@ -13,7 +13,8 @@ use super::model::{SeriesModelKind, StreamId, WindowKind};
 use super::types::type_name;
 use super::windowed::WINDOW_START;
 use crate::spec::{
-    ColumnSpec, ConvergeSpec, DetectSpec, Duration, ForecastSpec, ModelSpec, SeriesSpec, Span, Spanned, StepSpec,
+    ColumnSpec, ConvergeSpec, DetectSpec, Duration, ForecastSpec, ModelSpec, SeriesSpec, Span, Spanned,
+    StepSpec,
 };
 
 const HOUR_US: i64 = 3_600_000_000;
