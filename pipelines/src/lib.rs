@@ -12,7 +12,7 @@
 //! what a row    ticks,       sources,         spec → plan → dataflow,
 //! is; bytes     workers,     windows,         catalogue, SQL,
 //! → Arrow       exchange,    aggregates,      the `thalweg` binary
-//!               watermarks,  sinks
+//!               watermarks,  models, sinks
 //!               checkpoints
 //! ```
 //!
@@ -34,6 +34,10 @@
 //!   operators/source  (reader)  schemas    source.rs   lower    window/keys engine window/    lower             sink/
 //!                                  └─▶ rejected  └─▶ late: outputs like any other, with the raw bytes
 //! ```
+//!
+//! Steps with models stand behind windows, or behind sources: rows wait for the watermark, and a model sees those of a key in event-time
+//! order (`operators/src/series.rs`). The models are mathematics of their own (`operators/series`); trained ones run on
+//! threads beside the workers (`operators/models`, feature `models`).
 //!
 //! # Six questions
 //!
