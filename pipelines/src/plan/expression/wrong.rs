@@ -254,10 +254,7 @@ impl Judge<'_> {
         };
         let found = match &expr {
             // Said already where it must not stand; taken out and judged by itself where it may.
-            Expr::AggregateFunction(_)
-            | Expr::WindowFunction(_)
-            | Expr::Placeholder(_)
-            | Expr::Unnest(_) => {
+            Expr::AggregateFunction(_) | Expr::WindowFunction(_) | Expr::Placeholder(_) | Expr::Unnest(_) => {
                 return self.taken_out(&original, DataType::Null);
             }
             _ if self.is_of_unknown(&expr) => messages::explain_types(&expr, &self.schema, None),

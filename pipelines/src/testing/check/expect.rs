@@ -68,7 +68,14 @@ impl Checker<'_> {
                         self.reason(cell, observed, &row.path);
                     }
                 }
-                let is_named = |name: &&str| row.columns.iter().any(|(named, _)| named.value == **name);
+                // One that is misspelt has been said.
+                let is_meant = |named: &str, name: &str| {
+                    columns.column_with_name(named).is_none()
+                        && suggest::nearest(named, names.iter().copied()) == Some(name)
+                };
+                let is_named = |name: &&str| {
+                    row.columns.iter().any(|(named, _)| named.value == **name || is_meant(named, name))
+                };
                 let missing: Vec<&str> = names.iter().copied().filter(|name| !is_named(name)).collect();
                 if exact && !refused && !missing.is_empty() {
                     let message =
