@@ -338,7 +338,7 @@ impl<M: SeriesModel> Scoring<M> {
         config: &SeriesConfig,
         emit: &mut dyn FnMut(RecordBatch),
     ) -> Result<(), JobError> {
-        let mut released = self.held.release(watermark)?;
+        let mut released = self.held.release(watermark, self.model.rows_each())?;
         while let Some(batch) = released.next_batch()? {
             emit(self.judge(&batch, config)?);
         }

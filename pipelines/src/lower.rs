@@ -238,7 +238,12 @@ impl<'scope> Dataflow<'_, 'scope> {
         let config = SeriesConfig {
             name: step.name.clone(),
             keys: planned.keys.iter().map(NamedExpr::field).collect(),
-            columns: planned.passed.iter().map(|at| step.input_columns.field(*at).clone()).collect(),
+            // Those of rows that waited at a checkpoint may be new: see `thalweg_operators::series`.
+            columns: planned
+                .passed
+                .iter()
+                .map(|at| step.input_columns.field(*at).clone().with_nullable(true))
+                .collect(),
             inputs: planned.inputs.len(),
             forget_after_us: planned.forget_after_us,
             time_zone: planned.time_zone,

@@ -23,7 +23,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::infer::{Infer, Outputs};
-use crate::worker::{Batch, Done, Wake, Worker, WorkerConfig};
+use crate::worker::{Batch, Done, Failure, Wake, Worker, WorkerConfig};
 
 /// Rows of a batch for the model, at most: results of a large batch come soon enough, and a time limit means about the same for each.
 const ROWS_MAX: usize = 4_096;
@@ -105,6 +105,10 @@ pub fn score<'scope>(
             }
         };
         move |(input, _frontier), output| {
+            if control.failed() {
+                // Nothing is waited for any more, be it a model that never comes back.
+                asked = None;
+            }
             let Some(asked) = &mut asked else {
                 input.for_each(|_, container| drop(container.take()));
                 return;
@@ -140,10 +144,18 @@ struct Asked {
     schema: SchemaRef,
     counters: Arc<SeriesCounters>,
     /// With the model.
-    under_way: VecDeque<(Capability<Tick>, ScoreRows)>,
+    under_way: VecDeque<Part>,
     /// Not with the model yet: its queue is full.
-    waiting: VecDeque<(Capability<Tick>, ScoreRows)>,
+    waiting: VecDeque<Part>,
     next_id: u64,
+}
+
+/// Some rows of a batch, and where they belong.
+struct Part {
+    at: Capability<Tick>,
+    rows: ScoreRows,
+    /// Rows that lack no input: those that the model sees.
+    complete: Vec<usize>,
 }
 
 impl Asked {
@@ -170,84 +182,104 @@ impl Asked {
                 inputs: part(&rows.inputs),
                 hidden: part(&rows.hidden),
             };
-            self.waiting.push_back((at.clone(), rows));
+            let complete = complete(&rows.inputs, length);
+            self.waiting.push_back(Part { at: at.clone(), rows, complete });
         }
     }
 
     fn submit(&mut self) {
         while self.worker.has_room() {
-            let Some((at, rows)) = self.waiting.pop_front() else { return };
-            let count = rows.hidden[0].len();
-            let batch =
-                Batch { id: self.next_id, rows: count, inputs: laid_out(&rows.inputs, &self.config.inputs) };
-            if self.worker.submit(batch).is_err() {
-                self.waiting.push_front((at, rows));
-                return;
+            let Some(part) = self.waiting.pop_front() else { return };
+            if !part.complete.is_empty() {
+                let inputs = laid_out(&part.rows.inputs, &self.config.inputs, &part.complete);
+                let batch = Batch { id: self.next_id, rows: part.complete.len(), inputs };
+                if self.worker.submit(batch).is_err() {
+                    self.waiting.push_front(part);
+                    return;
+                }
+                self.next_id += 1;
             }
-            self.next_id += 1;
-            self.under_way.push_back((at, rows));
+            self.under_way.push_back(part);
         }
     }
 
     fn next_done(&mut self) -> Option<Result<(Capability<Tick>, RecordBatch), JobError>> {
-        let done = self.worker.try_recv()?;
-        let (at, rows) = self.under_way.pop_front().expect("invariant: results come for what was submitted");
-        Some(self.with_outputs(rows, &done).map(|batch| (at, batch)))
+        let is_empty = self.under_way.front()?.complete.is_empty();
+        let done = if is_empty { None } else { Some(self.worker.try_recv()?) };
+        let Part { at, rows, complete } = self.under_way.pop_front()?;
+        Some(self.with_outputs(rows, &complete, done.as_ref()).map(|batch| (at, batch)))
     }
 
-    fn with_outputs(&self, rows: ScoreRows, done: &Done) -> Result<RecordBatch, JobError> {
-        let missing: Vec<bool> =
-            (0..done.rows).map(|row| rows.inputs.iter().any(|column| column.is_null(row))).collect();
+    fn with_outputs(
+        &self,
+        rows: ScoreRows,
+        complete: &[usize],
+        done: Option<&Done>,
+    ) -> Result<RecordBatch, JobError> {
+        let count = rows.hidden.first().map_or(0, |column| column.len());
+        let mut status = vec!["missing"; count];
+        complete.iter().for_each(|row| status[*row] = "ok");
         let mut columns = rows.columns;
-        let status: Vec<&str> = match &done.result {
-            Ok(outputs) => {
-                columns.extend(self.outputs(outputs, &missing));
-                missing.iter().map(|missing| if *missing { "missing" } else { "ok" }).collect()
+        let outputs = match done.map(|done| (&done.result, &done.failed)) {
+            Some((Ok(outputs), failed)) => {
+                failed.iter().for_each(|(at, failure)| status[complete[*at]] = failure.status());
+                if let Some((_, failure)) = failed.first() {
+                    self.failed(failed.len(), failure);
+                }
+                Some(outputs)
             }
-            Err(failure) => {
-                self.counters.failed.fetch_add(done.rows as u64, Ordering::Relaxed);
-                tracing::warn!(step = self.config.name, rows = done.rows, "{failure}");
-                let nothing: ArrayRef = Arc::new(Float64Array::new_null(done.rows));
-                columns.extend(self.config.outputs.iter().flatten().map(|_| Arc::clone(&nothing)));
-                vec![failure.status(); done.rows]
+            Some((Err(failure), _)) => {
+                complete.iter().for_each(|row| status[*row] = failure.status());
+                self.failed(complete.len(), failure);
+                None
             }
+            None => None,
         };
+        columns.extend(self.outputs(outputs, complete, count));
         columns.push(Arc::new(StringArray::from_iter_values(status)));
-        let versions = std::iter::repeat_n(&self.config.version, done.rows);
+        let versions = std::iter::repeat_n(&self.config.version, count);
         columns.push(Arc::new(StringArray::from_iter_values(versions)));
         columns.extend(rows.hidden);
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
-    // A column for each value of each output; of rows that lack an input nothing is said.
-    fn outputs(&self, outputs: &Outputs, missing: &[bool]) -> Vec<ArrayRef> {
+    fn failed(&self, rows: usize, failure: &Failure) {
+        self.counters.failed.fetch_add(rows as u64, Ordering::Relaxed);
+        tracing::warn!(step = self.config.name, rows, "{failure}");
+    }
+
+    // A column for each value of each output; null where nothing is said.
+    fn outputs(&self, outputs: Option<&Outputs>, complete: &[usize], count: usize) -> Vec<ArrayRef> {
         let mut columns: Vec<ArrayRef> = Vec::new();
-        for (names, values) in self.config.outputs.iter().zip(&outputs.columns) {
+        for (port, names) in self.config.outputs.iter().enumerate() {
             for at in 0..names.len() {
-                let value = |row: usize| {
-                    let value = values.get(row * names.len() + at).copied().map(f64::from);
-                    value.filter(|value| !value.is_nan() && !missing[row])
-                };
-                columns.push(Arc::new((0..outputs.rows).map(value).collect::<Float64Array>()));
+                let mut said = vec![None; count];
+                let values = outputs.and_then(|outputs| outputs.columns.get(port));
+                for (number, row) in complete.iter().enumerate() {
+                    let value = values.and_then(|values| values.get(number * names.len() + at));
+                    said[*row] = value.filter(|value| !value.is_nan()).map(|value| f64::from(*value));
+                }
+                columns.push(Arc::new(Float64Array::from(said)));
             }
         }
         columns
     }
 }
 
-// Rows × width values for each input of the model. A null is a zero here; what the model says of such a row is left out.
-fn laid_out(columns: &[ArrayRef], widths: &[usize]) -> Vec<Vec<f32>> {
-    let mut from = 0;
-    let mut inputs = Vec::with_capacity(widths.len());
-    for width in widths {
-        let of: Vec<_> =
-            columns[from..from + width].iter().map(|column| column.as_primitive::<Float64Type>()).collect();
-        from += width;
-        let rows = of.first().map_or(0, |column| column.len());
-        let value = |row: usize, column: &&Float64Array| {
-            if column.is_null(row) { 0.0 } else { column.value(row) as f32 }
-        };
-        inputs.push((0..rows).flat_map(|row| of.iter().map(move |column| value(row, column))).collect());
-    }
-    inputs
+// The rows that lack no input: none is null, none is no number.
+fn complete(inputs: &[ArrayRef], rows: usize) -> Vec<usize> {
+    let inputs: Vec<_> = inputs.iter().map(|column| column.as_primitive::<Float64Type>()).collect();
+    let is_complete =
+        |row: &usize| inputs.iter().all(|column| column.is_valid(*row) && !column.value(*row).is_nan());
+    (0..rows).filter(is_complete).collect()
+}
+
+// Rows × width values for each input of the model.
+fn laid_out(columns: &[ArrayRef], widths: &[usize], rows: &[usize]) -> Vec<Vec<f32>> {
+    let mut columns = columns.iter().map(|column| column.as_primitive::<Float64Type>());
+    let mut input = |width: &usize| {
+        let of: Vec<_> = columns.by_ref().take(*width).collect();
+        rows.iter().flat_map(|row| of.iter().map(|column| column.value(*row) as f32)).collect()
+    };
+    widths.iter().map(&mut input).collect()
 }

@@ -5,13 +5,15 @@
 //!   try_recv ◀── results, in order ◀── in time? panicked? ◀─┘     then the wake-up that was given
 //! ```
 //!
-//! What goes wrong becomes the result of the batch it went wrong in: an error, a panic, a batch that takes too long. A thread can't be
+//! What goes wrong becomes a result: an error or a panic that of the rows it came of, found by halving the batch, since a row may not
+//! depend on those that it shares a batch with; a batch that takes too long is one as a whole. A thread can't be
 //! stopped from outside, so after a batch that took too long its model goes on, unheard, and the next batches wait for it within
 //! their own time limit each. There is never more than one such thread to a worker.
 //!
 //! A time limit makes results depend on the machine: without one they are a function of the rows alone.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,9 +57,14 @@ pub struct Done {
     pub id: u64,
     /// The batch's.
     pub rows: usize,
-    /// What the model says, or why it says nothing: of all rows of the batch.
+    /// What the model says, or why it says nothing of any row of the batch.
     pub result: Result<Outputs, Failure>,
+    /// Rows of which it says nothing though it does of others: their outputs are NaN.
+    pub failed: Vec<(usize, Failure)>,
 }
+
+/// A result, and the rows that failed by themselves.
+type Answer = (Result<Outputs, Failure>, Vec<(usize, Failure)>);
 
 /// Why a batch has no outputs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -179,17 +186,63 @@ impl Drop for Worker {
     }
 }
 
-fn run_model(model: &dyn Infer, batches: &Receiver<Batch>, answers: &Sender<Result<Outputs, Failure>>) {
+fn run_model(model: &dyn Infer, batches: &Receiver<Batch>, answers: &Sender<Answer>) {
     for batch in batches {
         let inputs: Vec<&[f32]> = batch.inputs.iter().map(Vec::as_slice).collect();
-        // A model is not changed by inference, so there is nothing half-done for the next batch to see.
-        let result = match catch_unwind(AssertUnwindSafe(|| model.infer(batch.rows, &inputs))) {
-            Ok(Ok(outputs)) => Ok(outputs),
-            Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
-            Err(panic) => Err(Failure::Panicked(message_of(&*panic))),
-        };
-        if answers.send(result).is_err() {
+        if answers.send(answer(model, batch.rows, &inputs)).is_err() {
             return;
+        }
+    }
+}
+
+fn answer(model: &dyn Infer, rows: usize, inputs: &[&[f32]]) -> Answer {
+    match ask(model, rows, inputs) {
+        Err(_) if rows > 1 => {
+            let mut outputs = Outputs { rows, columns: vec![Vec::new(); model.outputs().len()] };
+            let mut failed = Vec::new();
+            ask_halves(model, 0..rows, inputs, &mut outputs.columns, &mut failed);
+            (Ok(outputs), failed)
+        }
+        result => (result, Vec::new()),
+    }
+}
+
+fn ask(model: &dyn Infer, rows: usize, inputs: &[&[f32]]) -> Result<Outputs, Failure> {
+    // A model is not changed by inference, so there is nothing half-done for the next batch to see.
+    match catch_unwind(AssertUnwindSafe(|| model.infer(rows, inputs))) {
+        Ok(Ok(outputs)) => Ok(outputs),
+        Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
+        Err(panic) => Err(Failure::Panicked(message_of(&*panic))),
+    }
+}
+
+// Rows that failed together, by halves, down to those that fail by themselves.
+fn ask_halves(
+    model: &dyn Infer,
+    rows: Range<usize>,
+    inputs: &[&[f32]],
+    columns: &mut [Vec<f32>],
+    failed: &mut Vec<(usize, Failure)>,
+) {
+    let (count, half) = (rows.len(), rows.len() / 2);
+    for (from, to) in [(0, half), (half, count)] {
+        let part: Vec<&[f32]> = inputs
+            .iter()
+            .map(|values| &values[from * values.len() / count..to * values.len() / count])
+            .collect();
+        match ask(model, to - from, &part) {
+            Ok(outputs) => {
+                for (column, values) in columns.iter_mut().zip(outputs.columns) {
+                    column.extend(values);
+                }
+            }
+            Err(failure) if to - from == 1 => {
+                failed.push((rows.start + from, failure));
+                for (column, port) in columns.iter_mut().zip(model.outputs()) {
+                    column.extend(std::iter::repeat_n(f32::NAN, port.width()));
+                }
+            }
+            Err(_) => ask_halves(model, rows.start + from..rows.start + to, &part, columns, failed),
         }
     }
 }
@@ -202,7 +255,7 @@ pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
 
 struct Overseer {
     to_model: Sender<Batch>,
-    answers: Receiver<Result<Outputs, Failure>>,
+    answers: Receiver<Answer>,
     time_limit: Option<Duration>,
     /// Whether the model is still at a batch that was given up.
     busy: bool,
@@ -215,8 +268,8 @@ impl Overseer {
                 return;
             }
             let (id, rows) = (batch.id, batch.rows);
-            let result = self.infer(batch);
-            if results.send(Done { id, rows, result }).is_err() {
+            let (result, failed) = self.infer(batch);
+            if results.send(Done { id, rows, result, failed }).is_err() {
                 return;
             }
             // Results go on to come where waking the caller fails: it may poll.
@@ -224,33 +277,36 @@ impl Overseer {
         }
     }
 
-    fn infer(&mut self, batch: Batch) -> Result<Outputs, Failure> {
+    fn infer(&mut self, batch: Batch) -> Answer {
         if self.busy {
             // The answer to a batch that was given up: nobody waits for it.
             match self.answer() {
-                Err(Failure::TimedOut(limit)) => return Err(Failure::TimedOut(limit)),
+                (Err(Failure::TimedOut(limit)), _) => return (Err(Failure::TimedOut(limit)), Vec::new()),
                 _ => self.busy = false,
             }
         }
         if self.to_model.send(batch).is_err() {
-            return Err(Failure::Panicked("its thread has ended".to_owned()));
+            return ended();
         }
-        let result = self.answer();
-        self.busy = matches!(result, Err(Failure::TimedOut(_)));
-        result
+        let answer = self.answer();
+        self.busy = matches!(answer.0, Err(Failure::TimedOut(_)));
+        answer
     }
 
-    fn answer(&self) -> Result<Outputs, Failure> {
-        let ended = || Err(Failure::Panicked("its thread has ended".to_owned()));
+    fn answer(&self) -> Answer {
         match self.time_limit {
             None => self.answers.recv().unwrap_or_else(|_| ended()),
             Some(limit) => match self.answers.recv_timeout(limit) {
-                Ok(result) => result,
-                Err(RecvTimeoutError::Timeout) => Err(Failure::TimedOut(limit)),
+                Ok(answer) => answer,
+                Err(RecvTimeoutError::Timeout) => (Err(Failure::TimedOut(limit)), Vec::new()),
                 Err(RecvTimeoutError::Disconnected) => ended(),
             },
         }
     }
+}
+
+fn ended() -> Answer {
+    (Err(Failure::Panicked("its thread has ended".to_owned())), Vec::new())
 }
 
 #[cfg(test)]
@@ -283,7 +339,7 @@ mod tests {
         }
 
         fn infer(&self, rows: usize, inputs: &[&[f32]]) -> Result<Outputs, ModelError> {
-            match inputs[0].first() {
+            match inputs[0].iter().find(|value| **value < 0.0) {
                 Some(&FAIL) => Err(ModelError::OnnxRun("no mood".to_owned())),
                 Some(&PANIC) => panic!("a bad mood"),
                 Some(&WAIT) => {
@@ -319,7 +375,10 @@ mod tests {
             wakes.recv().unwrap();
             let done = worker.try_recv().expect("a wake-up means a result");
             let columns = vec![vec![id as f32 * 2.0]];
-            assert_eq!(done, Done { id, rows: 1, result: Ok(Outputs { rows: 1, columns }) });
+            assert_eq!(
+                done,
+                Done { id, rows: 1, result: Ok(Outputs { rows: 1, columns }), failed: Vec::new() }
+            );
         }
         assert!(worker.recv().is_none());
     }
@@ -335,6 +394,25 @@ mod tests {
         assert_eq!(results[2], Err(Failure::Panicked("a bad mood".to_owned())));
         assert!(results[1].is_ok() && results[3].is_ok());
         assert_eq!(results[2].as_ref().unwrap_err().status(), "failed");
+    }
+
+    #[test]
+    fn a_row_fails_by_itself_whatever_its_batch() {
+        let (mut worker, _word, _wakes) = start(WorkerConfig::default());
+        let mut values: Vec<f32> = (0..1000).map(|value| value as f32).collect();
+        (values[7], values[8], values[999]) = (FAIL, PANIC, FAIL);
+        worker.submit(Batch { id: 0, rows: values.len(), inputs: vec![values.clone()] }).unwrap();
+        let done = worker.recv().unwrap();
+        let rows: Vec<usize> = done.failed.iter().map(|(row, _)| *row).collect();
+        assert_eq!(rows, [7, 8, 999]);
+        assert_eq!(done.failed[1].1, Failure::Panicked("a bad mood".to_owned()));
+        let said = &done.result.unwrap().columns[0];
+        for (row, (said, value)) in said.iter().zip(&values).enumerate() {
+            assert!(
+                if rows.contains(&row) { said.is_nan() } else { *said == value * 2.0 },
+                "row {row}: {said}"
+            );
+        }
     }
 
     #[test]

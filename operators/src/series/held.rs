@@ -20,8 +20,9 @@ use crate::keyed::RestoredState;
 use crate::keyed::keys::TIME_AT;
 use crate::keyed::snapshot::wanted;
 
-/// Rows of a batch that goes on, at most.
+/// Rows of a batch that goes on, at most; about so many bytes, where rows are large.
 const ROWS_MAX: usize = 16_384;
+const BYTES_MAX: usize = 64 << 20;
 
 /// Keyed batches whose rows wait.
 pub(super) struct Held {
@@ -57,7 +58,8 @@ impl Held {
     }
 
     /// Takes out all rows before the watermark.
-    pub(super) fn release(&mut self, watermark: EventTime) -> Result<Released, JobError> {
+    /// Each becomes `rows_each` rows.
+    pub(super) fn release(&mut self, watermark: EventTime, rows_each: usize) -> Result<Released, JobError> {
         let mut released = Vec::new();
         let mut kept = Vec::with_capacity(self.batches.len());
         for waiting in std::mem::take(&mut self.batches) {
@@ -76,7 +78,7 @@ impl Held {
         }
         self.batches = kept;
         self.rows = self.batches.iter().map(|waiting| waiting.batch.num_rows()).sum();
-        Released::new(released)
+        Released::new(released, rows_each)
     }
 
     /// All that waits; one batch at least.
@@ -127,6 +129,7 @@ pub(super) struct Released {
     batches: Vec<RecordBatch>,
     order: Vec<Place>,
     next: usize,
+    rows_max: usize,
 }
 
 /// A row's place in the order, and where it is.
@@ -147,8 +150,12 @@ impl Place {
 }
 
 impl Released {
-    fn new(batches: Vec<RecordBatch>) -> Result<Self, JobError> {
-        let mut order = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    fn new(batches: Vec<RecordBatch>, rows_each: usize) -> Result<Self, JobError> {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let fit = BYTES_MAX / (bytes / rows.max(1)).max(1);
+        let rows_max = (ROWS_MAX.min(fit) / rows_each.max(1)).max(1);
+        let mut order = Vec::with_capacity(rows);
         for (number, batch) in batches.iter().enumerate() {
             let hashes: &PrimitiveArray<UInt64Type> = batch.column(0).as_primitive();
             let times = times(batch);
@@ -164,7 +171,7 @@ impl Released {
             }));
         }
         order.sort_unstable();
-        let mut released = Released { batches, order, next: 0 };
+        let mut released = Released { batches, order, next: 0, rows_max };
         released.break_ties()?;
         Ok(released)
     }
@@ -195,7 +202,7 @@ impl Released {
         if self.next == self.order.len() {
             return Ok(None);
         }
-        let to = (self.next + ROWS_MAX).min(self.order.len());
+        let to = (self.next + self.rows_max).min(self.order.len());
         let places: Vec<(usize, usize)> = self.order[self.next..to]
             .iter()
             .map(|place| (place.batch as usize, place.row as usize))

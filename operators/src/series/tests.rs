@@ -9,8 +9,11 @@ use thalweg_engine::shard::hash_key;
 use thalweg_schemas::time::{TIME_ZONE, timestamp_type};
 use thalweg_series::bytes::{Reader, StateError};
 
+use thalweg_series::detect::{Detector, DetectorConfig, Method};
+
 use super::held::Held;
 use super::states::States;
+use super::{DetectModel, Scoring, SeriesConfig};
 use crate::keyed::RestoredState;
 use crate::keyed::keys::KeyEncoder;
 
@@ -46,7 +49,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
 
 fn released(held: &mut Held, watermark: i64) -> Vec<(String, i64, i64, String, f64)> {
     let mut all = Vec::new();
-    let mut released = held.release(watermark).unwrap();
+    let mut released = held.release(watermark, 1).unwrap();
     while let Some(batch) = released.next_batch().unwrap() {
         let keys: &BinaryArray = batch.column(1).as_binary();
         let times = batch.column(2).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
@@ -116,9 +119,32 @@ fn rows_that_waited_are_taken_back_under_the_columns_of_now() {
     let now = KeyEncoder::new(&[Field::new("key", DataType::Utf8, false)], inputs, true).schema();
     let mut held = Held::new(now);
     held.restore(&kept, 0, 1).unwrap();
-    let batch = held.release(i64::MAX).unwrap().next_batch().unwrap().unwrap();
+    let batch = held.release(i64::MAX, 1).unwrap().next_batch().unwrap().unwrap();
     assert_eq!(batch.column(6).null_count(), 2, "it was not kept");
     assert_eq!(batch.column(7).as_string::<i32>().value(0), "x");
+    // They leave as the rows of now do, whose new column may be required.
+    let new = Field::new("new", DataType::Int64, true);
+    let config = SeriesConfig {
+        name: "s".to_owned(),
+        keys: Vec::new(),
+        columns: vec![new, Field::new("note", DataType::Utf8, true)],
+        inputs: 1,
+        forget_after_us: i64::MAX,
+        time_zone: None,
+        order: false,
+    };
+    let detector = DetectorConfig {
+        method: Method::Mad,
+        inputs: 1,
+        interval_us: None,
+        season_us: None,
+        false_alarms: 1.0,
+        false_alarms_per_us: 86_400_000_000,
+        settle_us: 3_600_000_000,
+    };
+    let model = DetectModel::new(Detector::new(detector).unwrap(), &["x".to_owned()]);
+    let judged = Scoring::new(batch.schema(), model).judge(&batch, &config).unwrap();
+    assert_eq!((judged.num_rows(), judged.column(0).null_count()), (2, 2));
 }
 
 fn sums(states: &mut States<f64>, rows: &[(&str, i64, f64)], forget_after_us: i64) -> Vec<f64> {

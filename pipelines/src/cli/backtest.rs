@@ -61,7 +61,8 @@ pub(super) struct BacktestArgs {
     /// Results up to here; by default up to the last record that is there now.
     #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<spec::Instant>,
-    /// How much before --from is read to fill windows; by default as much as the longest of them.
+    /// How much before --from is read to fill windows; by default as much as the longest of them, and all there is
+    /// where a model of series is asked, as it knows all rows before.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     warm_up: Option<spec::Duration>,
     /// How much after --to is read to complete windows; by default the lateness of sources, and a minute.

@@ -304,8 +304,10 @@ fn draw(folder: &Path, name: &str, svg: &str) -> Result<()> {
 fn of_forecasts(args: &EvaluateArgs, series: &[SeriesFile]) -> Result<ExitCode> {
     let mut horizons_us: Vec<i64> = args.horizon.iter().map(|horizon| horizon.us).collect();
     let mut quantiles = args.quantiles.clone();
-    (horizons_us.sort_unstable(), quantiles.sort_by(f64::total_cmp));
-    (horizons_us.dedup(), quantiles.dedup());
+    horizons_us.sort_unstable();
+    horizons_us.dedup();
+    quantiles.sort_by(f64::total_cmp);
+    quantiles.dedup();
     let bar = bar("forecasting", series.iter().map(|file| file.rows() * file.columns.len()).sum());
     let mut reports = Vec::new();
     let mut model = String::new();

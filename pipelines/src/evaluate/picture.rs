@@ -89,7 +89,7 @@ impl Frame {
 impl Picture<'_> {
     /// The picture as the text of an SVG file.
     pub fn svg(&self) -> String {
-        let panels = self.panels.len().min(PANELS_MAX).max(1);
+        let panels = self.panels.len().clamp(1, PANELS_MAX);
         let room = (PANELS_HEIGHT - GAP * (panels - 1) as f64) / panels as f64;
         let panel_height = room.max(PANEL_HEIGHT_MIN);
         let score_top = TOP + (panel_height + GAP) * panels as f64;
@@ -317,7 +317,7 @@ fn path(svg: &mut String, class: &str, xs: &[f64], values: &[f64], frame: &Frame
     for rows in columns(xs) {
         let known = || rows.clone().filter(|row| values.get(*row).is_some_and(|value| value.is_finite()));
         let by_value = |a: &usize, b: &usize| values[*a].total_cmp(&values[*b]);
-        let ends = [known().next(), known().min_by(by_value), known().max_by(by_value), known().last()];
+        let ends = [known().next(), known().min_by(by_value), known().max_by(by_value), known().next_back()];
         let mut drawn: Vec<usize> = ends.into_iter().flatten().collect();
         drawn.sort_unstable();
         drawn.dedup();

@@ -203,8 +203,9 @@ fn planned_step(
             (StepKind::Window(Box::new(window)), columns)
         }
         CheckedKind::Series(series) => {
+            let nullable: Vec<Field> = fields.iter().map(|field| field.clone().with_nullable(true)).collect();
             let (passed, own) =
-                passed_and_added(passed(step, series.having.as_ref(), need), &fields, &series.added);
+                passed_and_added(passed(step, series.having.as_ref(), need), &nullable, &series.added);
             let series = planned_series(checker, series, passed, &fields, &own)?;
             (StepKind::Series(Box::new(series)), Arc::new(Schema::new(own)))
         }

@@ -136,11 +136,13 @@ impl Checker<'_> {
 
     // A column's name given to two outputs.
     fn twice(&mut self, spec: &ScoreSpec) {
-        let mut seen: Vec<&str> = Vec::new();
+        // The model's own columns.
+        let mut seen: Vec<&str> = vec!["status", "model_version"];
         for port in &spec.outputs {
             for name in &port.columns {
                 if seen.contains(&name.value.as_str()) {
-                    let hint = "give one of the two another name".to_owned();
+                    let hint =
+                        "give it another name; status and model_version are there by themselves".to_owned();
                     self.problem(
                         name.at,
                         &port.path,
@@ -180,7 +182,8 @@ fn find(model: &str) -> Result<Found, String> {
 
     let (version, kind, bytes) = if let Some(kind) = FileKind::of(model) {
         let bytes = std::fs::read(model).map_err(|error| format!("can't read {model}: {error}"))?;
-        (model.to_owned(), kind, bytes)
+        // Another file under the same name is another model.
+        (format!("{model}#{:016x}", thalweg_engine::shard::hash_key(&bytes)), kind, bytes)
     } else {
         let located: Located =
             model.parse().map_err(|error: thalweg_models::registry::RegistryError| error.to_string())?;

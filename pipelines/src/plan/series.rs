@@ -56,7 +56,7 @@ impl Checker<'_> {
                 (kind, spec.of.iter().collect(), &spec.series)
             }
             ModelSpec::Converge(spec) => {
-                let kind = Some(converge(spec)).map(SeriesModelKind::Converge);
+                let kind = Some(SeriesModelKind::Converge(converge(spec)));
                 (kind, spec.over.iter().chain(&spec.of).collect(), &spec.series)
             }
             // It is no model of series, and is checked elsewhere.
@@ -69,17 +69,32 @@ impl Checker<'_> {
         let time_zone = series.time_zone.as_ref().map(|name| self.zone(name, &format!("{path}.time_zone")));
         let forget_after_us = series.forget_after.as_ref().map_or(FORGET_AFTER_US, |after| after.us);
 
+        if let (Some(after), Some(every)) = (&series.forget_after, every_us)
+            && after.us < every
+        {
+            let message = format!(
+                "forget_after ({}) is shorter than rows are apart ({})",
+                after.value,
+                duration(every)
+            );
+            let hint = "each row would begin a series of its own; write some days".to_owned();
+            self.problem(after.at, &format!("{path}.forget_after"), message, Some(hint));
+        }
         let described = kind.as_ref().map(|kind| kind.describe(&names));
         let added = match described {
             Some(Ok((added, _))) => Some(added),
             Some(Err(error)) => {
-                self.problem(model.at, &format!("{path}.{}", error.field), error.message, None);
+                // Its inputs are what `on` lists.
+                let field = if error.field == "inputs" { "on" } else { error.field };
+                self.problem(model.at, &format!("{path}.{field}"), error.message, None);
                 None
             }
             None => None,
         };
         let clashes = added.as_ref().is_some_and(|added| self.clashes(added, &columns.own, model.at, &path));
-        let own: Vec<Field> = columns.own.iter().chain(added.iter().flatten()).cloned().collect();
+        // Rows that waited at a checkpoint may lack columns that are asked for since.
+        let passed = columns.own.iter().map(|column| column.clone().with_nullable(true));
+        let own: Vec<Field> = passed.chain(added.iter().flatten().cloned()).collect();
         let having = step.having.as_ref().map(|sql| {
             let path = format!("steps.{}.having", step.name.value);
             match added.is_some() {
@@ -177,8 +192,10 @@ impl Checker<'_> {
             Some(quantiles) => quantiles.iter().map(|quantile| quantile.value).collect(),
             None => QUANTILES.to_vec(),
         };
-        (horizons_us.sort_unstable(), quantiles.sort_by(f64::total_cmp));
-        (horizons_us.dedup(), quantiles.dedup());
+        horizons_us.sort_unstable();
+        horizons_us.dedup();
+        quantiles.sort_by(f64::total_cmp);
+        quantiles.dedup();
         Some(ForecasterConfig {
             interval_us,
             horizons_us,
@@ -287,10 +304,28 @@ impl Checker<'_> {
     /// The column of window starts of a stream whose windows lie on a grid.
     fn window_start_of(&self, stream: StreamId, visible: &[Field]) -> Option<String> {
         self.every_us(stream)?;
-        let has = |field: &&Field| {
-            field.name() == WINDOW_START && *field.data_type() == thalweg_schemas::time::timestamp_type()
-        };
-        visible.iter().find(has).map(|field| field.name().clone())
+        let is_there = visible.iter().any(|field| field.name() == WINDOW_START);
+        (is_there && self.is_window_start(stream, WINDOW_START)).then(|| WINDOW_START.to_owned())
+    }
+
+    // Whether a column is the start of the window that its row came of, handed on as it was.
+    fn is_window_start(&self, stream: StreamId, name: &str) -> bool {
+        let StreamId::Step(index) = stream else { return false };
+        let Some(step) = &self.steps[index] else { return false };
+        let [only] = step.inputs[..] else { return false };
+        match &step.kind {
+            CheckedKind::Window(_) => name == WINDOW_START,
+            CheckedKind::Pass | CheckedKind::Series(_) | CheckedKind::Score(_) => {
+                self.is_window_start(only, name)
+            }
+            CheckedKind::Project(columns) => {
+                let column = columns.iter().find(|column| column.name == name);
+                match column.map(|column| &column.expr) {
+                    Some(Expr::Column(of)) => self.is_window_start(only, &of.name),
+                    _ => false,
+                }
+            }
+        }
     }
 
     fn window_keys(&self, stream: StreamId) -> Vec<String> {

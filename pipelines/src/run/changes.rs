@@ -135,6 +135,9 @@ fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
             let inputs: Vec<String> =
                 score.inputs.iter().map(|input| format!("{}: {}", input.name, input.sql)).collect();
             description["score"] = score.file.version.clone().into();
+            let outputs: Vec<String> =
+                score.outputs.iter().map(|names| format!("[{}]", names.join(", "))).collect();
+            description["outputs"] = outputs.join(", ").into();
             description["reads"] = inputs.join(", ").into();
             description["having"] = score.having.as_ref().map_or("", |having| having.sql.as_str()).into();
         }

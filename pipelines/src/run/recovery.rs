@@ -122,7 +122,8 @@ enum Agreed {
 fn fingerprint(plan: &Plan, options: &RunOptions) -> u64 {
     let description = changes::describe(plan, options.archives.is_some());
     let sinks: Vec<String> = plan.sinks.iter().map(|sink| format!("{} {:?}", sink.name, sink.kind)).collect();
-    hash_key(format!("{}\n{description}\n{sinks:?}", env!("CARGO_PKG_VERSION")).as_bytes())
+    let text = format!("{}\n{description}\n{sinks:?}\n{}", env!("CARGO_PKG_VERSION"), options.device);
+    hash_key(text.as_bytes())
 }
 
 fn follow(

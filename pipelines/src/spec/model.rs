@@ -98,7 +98,7 @@ pub struct ConvergeSpec {
     #[schemars(with = "Columns")]
     pub over: Option<ColumnSpec>,
     /// Which rows are one curve.
-    #[schemars(flatten)]
+    #[schemars(flatten, with = "CurveShape")]
     pub series: SeriesSpec,
     /// The value to be reached.
     pub target: Option<Spanned<f64>>,
@@ -147,6 +147,18 @@ enum Names {
     One(String),
     /// Several.
     Many(Vec<String>),
+}
+
+/// What of [`SeriesSpec`] curves have: neither distances nor seasons.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[allow(dead_code, reason = "a shape for the JSON Schema, never built")]
+struct CurveShape {
+    /// The keys: rows that agree in all of them are one curve. [] if all rows are.
+    #[schemars(with = "Columns", required)]
+    by: Option<Vec<ColumnSpec>>,
+    /// A curve without rows for longer than this begins anew; by default 30d.
+    forget_after: Option<Spanned<Duration>>,
 }
 
 /// A number of events in a time, such as `1/day`.
@@ -310,7 +322,8 @@ fn read_score(reader: &mut Reader, entry: &Entry<'_>) -> Option<ScoreSpec> {
     let fields = reader.fields(entry.value, &entry.path, &SCORE_FIELDS)?;
     let model = reader.required(&fields, "model", "say which model: model: models/churn@3").cloned();
     let model = model.and_then(|entry| reader.text(entry.value, &entry.path, "a model"));
-    let inputs = reader.required(&fields, "inputs", "say what the model reads: inputs: { x: [requests, p95_ms] }");
+    let inputs =
+        reader.required(&fields, "inputs", "say what the model reads: inputs: { x: [requests, p95_ms] }");
     let inputs = inputs.cloned().map(|entry| ports(reader, &entry, read_columns)).unwrap_or_default();
     let outputs = reader.required(&fields, "outputs", "name what the model says: outputs: { y: [risk] }");
     let outputs = outputs.cloned().map(|entry| ports(reader, &entry, read_names)).unwrap_or_default();
