@@ -16,6 +16,7 @@ mod joint;
 mod key;
 mod methods;
 mod numbers;
+mod recovery;
 mod rls;
 mod season;
 mod single;

@@ -68,6 +68,9 @@ const SEASON_TESTS: f64 = 300.0;
 /// A spread below this share of the long one, squared, counts as this.
 const SPREAD_MIN: f64 = 1e-6;
 
+/// No step of a tail.
+const NO_LESSON: u8 = u8::MAX;
+
 /// The scale of z for tails begins here: 2^-2.
 const LOWEST: i64 = -2;
 
@@ -85,6 +88,8 @@ pub(crate) struct Reading {
     pub z: f64,
     /// The largest deviation, of residual or level, in standard deviations.
     pub size: f64,
+    /// How far the value is off the level, in standard deviations.
+    pub off: f64,
     value: f64,
     features: [f64; VIEWS],
     places: [f64; VIEWS],
@@ -135,6 +140,8 @@ pub(crate) struct AutoInput {
     in_season: bool,
     /// Whether the row before belonged to an event.
     in_event: bool,
+    /// What the event that is on is to teach of how rare rows are, once it is over: steps of alarms, [`NO_LESSON`] where nothing is.
+    lesson: [u8; ALARMS],
     /// Rows until the latest values are known again after a gap.
     blind: u32,
     model: Rls,
@@ -165,6 +172,7 @@ impl AutoInput {
             season_tests: 0.0,
             in_season: false,
             in_event: false,
+            lesson: [NO_LESSON; ALARMS],
             blind: 0,
             model: Rls::new(),
             tails: std::array::from_fn(|_| Tail::new()),
@@ -220,9 +228,10 @@ impl AutoInput {
         if self.rows == 0.0 {
             self.begin_anew(y);
         }
-        let level = self.ordinary[VALUE];
+        // The model sees values by the level and deviation that learn nothing of events, so that what it expects does not follow them.
+        let level = self.level;
         let floor = rounding(value, level);
-        let deviation = self.variance[VALUE].sqrt();
+        let deviation = self.level_variance.sqrt();
         let expected = level + deviation * f64::from(self.model.expected()).clamp(-10.0, 10.0);
         let blind = if self.blind > 0 { 1.0 } else { 0.0 };
         let scale = deviation * self.variance[RESIDUAL].max(blind).sqrt();
@@ -230,7 +239,7 @@ impl AutoInput {
         reading.expected = season + expected;
         reading.scale = residual_variance.sqrt().max(floor);
         reading.residual = y - expected;
-        reading.error = in_deviations(y - expected, self.variance[VALUE], floor);
+        reading.error = in_deviations(y - expected, self.level_variance, floor);
 
         for (mean, span) in self.means.iter_mut().zip(SPANS) {
             let step = gain(self.rows, span);
@@ -295,8 +304,8 @@ impl AutoInput {
         // Noise may follow the hour of the day: levels are measured in the deviation of the hour.
         let hour = (self.residuals[0] / self.residuals[1]).clamp(0.01, 100.0);
         let hour = if hour.is_nan() { 1.0 } else { hour };
-        let off =
-            in_deviations(y - self.level, self.level_variance * hour, floor).clamp(-CUT_ALARM, CUT_ALARM);
+        reading.off = in_deviations(y - self.level, self.level_variance * hour, floor);
+        let off = reading.off.clamp(-CUT_ALARM, CUT_ALARM);
         for number in 0..2 {
             let step = gain(self.rows, ALARM_SPANS[number]);
             self.alarm_means[number] += step * (off - self.alarm_means[number]);
@@ -351,9 +360,14 @@ impl AutoInput {
                 self.model.learn(error as f32);
             }
         }
-        self.in_event = weight <= 0.0;
-        // The model goes on from what it could make of the value, so that one that stands out does not show again in what follows.
-        let seen = if weight > 0.0 { reading.error } else { reading.error.clamp(-3.0 * size, 3.0 * size) };
+        // The model goes on from what it could make of the value, so that one that stands out does not show again in what follows; and
+        // where an event lasts, from what it expected.
+        let was_in_event = std::mem::replace(&mut self.in_event, weight <= 0.0);
+        let seen = match (self.in_event, was_in_event) {
+            (false, _) => reading.error,
+            (true, false) => reading.error.clamp(-1.0, 1.0),
+            (true, true) => 0.0,
+        };
         self.model.push((model_expected + seen).clamp(-10.0, 10.0) as f32);
         self.blind = self.blind.saturating_sub(1);
         for ((tail, place), warm) in self.tails.iter_mut().zip(reading.places).zip(WARM) {
@@ -362,9 +376,19 @@ impl AutoInput {
             }
         }
         let warm = [WARM[RESIDUAL], ALARM_WARM[0], ALARM_WARM[1]];
-        for ((tail, place), warm) in self.alarm_tails.iter_mut().zip(reading.alarm_places).zip(warm) {
-            if teaches && self.rows >= warm {
+        for (number, tail) in self.alarm_tails.iter_mut().enumerate() {
+            let place = reading.alarm_places[number];
+            let lesson = &mut self.lesson[number];
+            if weight > 0.0 && *lesson != NO_LESSON {
+                tail.add(f64::from(std::mem::replace(lesson, NO_LESSON)));
+            }
+            if !teaches || self.rows < warm[number] {
+                continue;
+            }
+            if weight > 0.0 {
                 tail.add(place);
+            } else {
+                *lesson = place.clamp(0.0, f64::from(NO_LESSON - 1)) as u8;
             }
         }
         if self.rows >= WARM[RESIDUAL] {
@@ -376,7 +400,7 @@ impl AutoInput {
 
     /// Learns what alarms are measured from: the level, and where the row `teaches` how far values scatter.
     fn learn_alarms(&mut self, reading: &Reading, rows_a_season: f64, teaches: bool) {
-        if std::mem::replace(&mut self.in_event, false) {
+        if self.in_event {
             // What is over is not to linger in the means, and in what they teach.
             for (mean, variance) in self.alarm_means.iter_mut().zip(self.alarm_variance) {
                 let deviation = variance.sqrt();
@@ -438,6 +462,7 @@ impl AutoInput {
             self.rarities = 0.0;
             self.tails = std::array::from_fn(|_| Tail::new());
             self.alarm_tails = std::array::from_fn(|_| Tail::new());
+            self.lesson = [NO_LESSON; ALARMS];
         }
         changes
     }
@@ -446,12 +471,12 @@ impl AutoInput {
     pub fn settle(&mut self) {
         self.level = if self.level_variance > 0.0 { self.means[1] } else { self.last };
         self.level_rows = SPANS[1];
-        let deviation = self.variance[VALUE].sqrt();
-        if deviation > 0.0 {
-            let moved = (self.level - self.ordinary[VALUE]) / deviation;
-            self.model.shift(-moved.clamp(-20.0, 20.0) as f32);
-        }
         self.ordinary[VALUE] = self.level;
+        self.alarm_means = [0.0; 2];
+    }
+
+    /// Takes the event that was on for over: nothing of it lingers in the levels.
+    pub fn recover(&mut self) {
         self.alarm_means = [0.0; 2];
     }
 
@@ -484,6 +509,7 @@ impl AutoInput {
         fields.f64(&mut self.season_tests)?;
         fields.bool(&mut self.in_season)?;
         fields.bool(&mut self.in_event)?;
+        fields.u8s(&mut self.lesson)?;
         fields.u32(&mut self.blind)?;
         self.model.fields(fields)?;
         self.tails.iter_mut().try_for_each(|tail| tail.fields(fields))?;

@@ -8,7 +8,7 @@
 //! is that for events times the mean size of clusters (one over the extremal index: Leadbetter, Extremes and local dependence in
 //! stationary sequences, 1983; estimated by runs).
 //!
-//! Of an event only the first row teaches how rare rows are: all of them would make a long incident ordinary, and none would make the tail
+//! Of an event only the first row teaches how rare rows are, once it is over (before, it would make those that follow less rare): all of them would make a long incident ordinary, and none would make the tail
 //! ever thinner. An event that begins far beyond what the tail, continued, lets expect is no chance and teaches nothing. Nor does any row for a
 //! while after an event that lasted until it was settled, since what is odd for so long often goes on being odd in other ways; but after that
 //! while rows teach for at least a quarter as long, so that what stays becomes ordinary.
@@ -51,6 +51,8 @@ pub(crate) struct Calibration {
     event_since_us: i64,
     /// −ln p of the event's rarest row.
     event_rarity: f64,
+    /// Where the event's first row is to teach, once it is over; below 0: nowhere.
+    lesson: f64,
     /// Rows left of the time after an event that was settled: of the part in which nothing teaches, then of the other.
     aftermath: (u32, u32),
 }
@@ -86,6 +88,7 @@ impl Calibration {
             event_rows: 0,
             event_since_us: 0,
             event_rarity: 0.0,
+            lesson: -1.0,
             aftermath: (0, 0),
         }
     }
@@ -102,8 +105,7 @@ impl Calibration {
         let goes_on = self.event_rows > 0 && p_value <= (allowed * RELEASE).min(0.1);
         let anomaly = begins || goes_on;
         if !anomaly {
-            self.event_rows = 0;
-            self.event_rarity = 0.0;
+            self.end_event();
         } else {
             if self.event_rows == 0 {
                 self.event_since_us = time_us;
@@ -123,8 +125,11 @@ impl Calibration {
             (silent, _) => *silent -= 1,
         }
         if teaches {
-            self.tail.add(place);
-            self.rows = (self.rows + 1.0).min(1e9);
+            if anomaly {
+                self.lesson = place.max(0.0);
+            } else {
+                self.teach(place);
+            }
             self.count_clusters(p_value <= (CLUSTERS_AT * wanted).clamp(0.002, 0.05));
         }
         Ruling {
@@ -138,6 +143,11 @@ impl Calibration {
         }
     }
 
+    fn teach(&mut self, place: f64) {
+        self.tail.add(place);
+        self.rows = (self.rows + 1.0).min(1e9);
+    }
+
     fn count_clusters(&mut self, rare: bool) {
         if rare && !self.in_cluster {
             let keep = 1.0 - 1.0 / CLUSTERS;
@@ -148,10 +158,19 @@ impl Calibration {
         self.in_cluster = rare;
     }
 
-    /// Ends the event: what it showed is ordinary from now on. `wanted` as in [`Calibration::rule`].
-    pub fn settle(&mut self, wanted: f64) {
+    /// Ends the event: values are back where they were.
+    pub fn end_event(&mut self) {
         self.event_rows = 0;
         self.event_rarity = 0.0;
+        if self.lesson >= 0.0 {
+            let lesson = std::mem::replace(&mut self.lesson, -1.0);
+            self.teach(lesson);
+        }
+    }
+
+    /// Ends the event: what it showed is ordinary from now on. `wanted` as in [`Calibration::rule`].
+    pub fn settle(&mut self, wanted: f64) {
+        self.end_event();
         if self.aftermath == (0, 0) {
             let rows = (1.0 / wanted).clamp(1.0, 1e6) as u32;
             self.aftermath = (rows, rows / 4);
@@ -173,6 +192,7 @@ impl Calibration {
         fields.u32(&mut self.event_rows)?;
         fields.i64(&mut self.event_since_us)?;
         fields.f64(&mut self.event_rarity)?;
+        fields.f64(&mut self.lesson)?;
         fields.u32(&mut self.aftermath.0)?;
         fields.u32(&mut self.aftermath.1)
     }

@@ -14,7 +14,7 @@ use crate::Observation;
 use crate::bytes::{Reader, StateError, Writer};
 
 /// The version of all models, as in `model_version`, and of their encoded state.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Rows that a score is smoothed over.
 const SCORE_ROWS: f64 = 128.0;
@@ -125,10 +125,13 @@ impl Detector {
         }
         if let Some(ruling) = ruling
             && ruling.anomaly
-            && row.time_us.saturating_sub(ruling.event_since_us) >= self.config.settle_us
         {
-            state.known.settle();
-            state.calibration.settle(wanted);
+            if row.time_us.saturating_sub(ruling.event_since_us) >= self.config.settle_us {
+                state.known.settle();
+                state.calibration.settle(wanted);
+            } else if state.known.recovers(&self.values, &self.judgement) {
+                state.calibration.end_event();
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Joint {
     /// The lower triangle of the second moments, by rows.
     moments: Vec<f32>,
     tail: Tail<40>,
+    /// Where on its scale the event that is on is to teach it, once it is over; below 0: nowhere.
+    lesson: f64,
 }
 
 /// Room to judge in, and what came of it.
@@ -42,7 +44,7 @@ pub(crate) struct Distance {
 impl Joint {
     /// Of nothing, for so many inputs.
     pub fn new(inputs: usize) -> Self {
-        Joint { rows: 0.0, moments: vec![0.0; inputs * (inputs + 1) / 2], tail: Tail::new() }
+        Joint { rows: 0.0, moments: vec![0.0; inputs * (inputs + 1) / 2], tail: Tail::new(), lesson: -1.0 }
     }
 
     /// Judges a row's standardised residuals; 0 for one that is missing.
@@ -86,8 +88,15 @@ impl Joint {
                 *moment += (step * (cut(z[row]) * cut(z[column]) - f64::from(*moment))) as f32;
             }
         }
+        if weight > 0.0 && self.lesson >= 0.0 {
+            self.tail.add(std::mem::replace(&mut self.lesson, -1.0));
+        }
         if teaches && self.rows >= ROWS_MIN {
-            self.tail.add(distance.place);
+            if weight > 0.0 {
+                self.tail.add(distance.place);
+            } else {
+                self.lesson = distance.place.max(0.0);
+            }
         }
         self.rows = (self.rows + weight).min(1e9);
     }
@@ -96,7 +105,8 @@ impl Joint {
     pub fn fields(&mut self, fields: &mut Fields<'_, '_>) -> Result<(), StateError> {
         fields.f64(&mut self.rows)?;
         fields.f32s(&mut self.moments)?;
-        self.tail.fields(fields)
+        self.tail.fields(fields)?;
+        fields.f64(&mut self.lesson)
     }
 }
 

@@ -13,6 +13,7 @@ use super::methods::pca::Pca;
 use super::methods::quartiles::{Iqr, Mad};
 use super::methods::seasonal::Seasonal;
 use super::methods::{Raw, Row, Scorer, Settings};
+use super::recovery::Recovery;
 use super::season::Phase;
 use super::single::{Single, WIDTH};
 use super::{Class, Method};
@@ -79,6 +80,7 @@ pub(crate) struct Auto {
     inputs: Vec<AutoInput>,
     /// Where there are several.
     joint: Option<Joint>,
+    recovery: Recovery,
 }
 
 /// Writes out what is the same for all methods but `auto`.
@@ -200,10 +202,19 @@ impl Known {
         }
     }
 
+    /// Takes in that the row which was just judged belongs to an event: true where the event is over with it.
+    pub fn recovers(&mut self, values: &[f64], judgement: &Judgement) -> bool {
+        match self {
+            Known::Auto(auto) => auto.recovers(values, judgement),
+            _ => false,
+        }
+    }
+
     /// Takes what the latest rows show for ordinary.
     pub fn settle(&mut self) {
         if let Known::Auto(auto) = self {
             auto.inputs.iter_mut().for_each(AutoInput::settle);
+            auto.recovery.clear();
         }
     }
 }
@@ -227,7 +238,11 @@ impl Judgement {
 impl Auto {
     fn new(inputs: usize) -> Self {
         let joint = (inputs > 1).then(|| Joint::new(inputs));
-        Auto { inputs: (0..inputs).map(|_| AutoInput::new()).collect(), joint }
+        Auto {
+            inputs: (0..inputs).map(|_| AutoInput::new()).collect(),
+            joint,
+            recovery: Recovery::new(inputs),
+        }
     }
 
     fn judge(&mut self, values: &[f64], timing: Timing, judgement: &mut Judgement) {
@@ -295,11 +310,26 @@ impl Auto {
         if let Some(joint) = &mut self.joint {
             joint.learn(&judgement.distance, weight, teaches);
         }
+        if weight > 0.0 {
+            self.recovery.clear();
+        }
         changes
+    }
+
+    fn recovers(&mut self, values: &[f64], judgement: &Judgement) -> bool {
+        let offs = values.iter().zip(&judgement.readings);
+        let over = self
+            .recovery
+            .is_over(offs.map(|(value, reading)| if value.is_nan() { *value } else { reading.off }));
+        if over {
+            self.inputs.iter_mut().for_each(AutoInput::recover);
+        }
+        over
     }
 
     fn fields(&mut self, fields: &mut Fields<'_, '_>) -> Result<(), StateError> {
         self.inputs.iter_mut().try_for_each(|input| input.fields(fields))?;
-        self.joint.iter_mut().try_for_each(|joint| joint.fields(fields))
+        self.joint.iter_mut().try_for_each(|joint| joint.fields(fields))?;
+        self.recovery.fields(fields)
     }
 }

@@ -80,11 +80,6 @@ impl Rls {
         self.inputs[..LAGS].fill(0.0);
     }
 
-    /// Moves the latest values by as much as the level they are measured from has moved.
-    pub fn shift(&mut self, by: f32) {
-        self.inputs[..LAGS].iter_mut().for_each(|value| *value += by);
-    }
-
     /// Walks over its fields; of the inverse, which is symmetric, over one half.
     pub fn fields(&mut self, fields: &mut Fields<'_, '_>) -> Result<(), StateError> {
         for row in 0..SIZE {

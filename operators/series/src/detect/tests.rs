@@ -4,6 +4,7 @@ mod alarms;
 mod exactness;
 mod oddities;
 mod real;
+mod recovery;
 
 use super::{Detector, DetectorConfig, DetectorState, Method, Verdict};
 use crate::Observation;
