@@ -14,8 +14,6 @@ const ROWS_BEFORE: usize = 300;
 const MINUTE_US: i64 = 60_000_000;
 /// Half a million rows a second.
 const DETECT_NS_MAX: f64 = 2_000.0;
-/// Bytes of a series' state in a checkpoint.
-const STATE_BYTES_MAX: f64 = 4_096.0;
 
 /// A minute's value of a series: a daily season, its own level, noise.
 fn value(series: usize, minute: i64) -> f64 {
@@ -31,7 +29,7 @@ fn cost<S>(
     mut states: Vec<S>,
     values_of: impl Fn(usize, i64) -> Vec<f64>,
     mut observe: impl FnMut(&mut S, Observation<'_>),
-) -> anyhow::Result<(f64, Vec<S>)> {
+) -> anyhow::Result<f64> {
     let mut minute = 0;
     let mut rows = |states: &mut Vec<S>, count: usize| {
         for _ in 0..count {
@@ -45,7 +43,7 @@ fn cost<S>(
     };
     rows(&mut states, ROWS_BEFORE);
     let time = mean_of_runs(|| rows(&mut states, ROWS))?;
-    Ok((nanoseconds_each(time, states.len() * ROWS), states))
+    Ok(nanoseconds_each(time, states.len() * ROWS))
 }
 
 /// Detection, forecasts and convergence.
@@ -64,13 +62,8 @@ pub(crate) fn models() -> anyhow::Result<Vec<Part>> {
     let mut verdict = Verdict::default();
     let states = (0..SERIES).map(|_| detector.begin()).collect();
     let one = |series, minute| vec![value(series, minute)];
-    let (nanoseconds, states) = cost(states, one, |state, row| detector.observe(state, row, &mut verdict))?;
+    let nanoseconds = cost(states, one, |state, row| detector.observe(state, row, &mut verdict))?;
     parts.push(Part::new("model: detect, auto, 10,000 series", nanoseconds).held_to(DETECT_NS_MAX));
-    let mut bytes = Vec::new();
-    states.iter().for_each(|state| detector.encode(state, &mut bytes));
-    let each = bytes.len() as f64 / SERIES as f64;
-    parts.push(Part::new("  bytes of a series' state", each).held_to(STATE_BYTES_MAX));
-
     let config = ForecasterConfig {
         interval_us: Some(MINUTE_US),
         horizons_us: vec![60 * MINUTE_US],
@@ -81,7 +74,7 @@ pub(crate) fn models() -> anyhow::Result<Vec<Part>> {
     let mut forecaster = Forecaster::new(config)?;
     let mut forecast = Forecast::default();
     let states = (0..SERIES).map(|_| forecaster.begin()).collect();
-    let (nanoseconds, _) = cost(states, one, |state, row| forecaster.observe(state, row, &mut forecast))?;
+    let nanoseconds = cost(states, one, |state, row| forecaster.observe(state, row, &mut forecast))?;
     parts.push(Part::new("model: forecast, one horizon", nanoseconds));
 
     let config = ConvergerConfig { target: Some(130.0), falling: false, end: None, stall_after: 20 };
@@ -91,7 +84,7 @@ pub(crate) fn models() -> anyhow::Result<Vec<Part>> {
     let curve = |series, minute| {
         vec![minute as f64, 100.0 - 1e3 / (minute + 10) as f64 + value(series, minute) / 100.0]
     };
-    let (nanoseconds, _) = cost(states, curve, |state, row| converger.observe(state, row, &mut said))?;
+    let nanoseconds = cost(states, curve, |state, row| converger.observe(state, row, &mut said))?;
     parts.push(Part::new("model: converge", nanoseconds));
     Ok(parts)
 }
