@@ -11,6 +11,7 @@ mod calibration;
 mod clock;
 mod counter;
 mod detector;
+mod early;
 mod fields;
 mod joint;
 mod key;

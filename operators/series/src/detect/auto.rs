@@ -13,7 +13,10 @@
 //! A sum of −ln p is how Fisher combined tests (Statistical methods for research workers, 1925); squared, one view that is sure weighs more than
 //! many that wonder. Alarms see the level through deviations cut at three standard deviations, so that one spike moves no level.
 
+mod learn;
+
 use super::Class;
+use super::early::{self, Early};
 use super::fields::Fields;
 use super::numbers::{from_quarter_octaves, gain, in_deviations, ln, quarter_octaves, rounding};
 use super::rls::{LAGS, Rls};
@@ -90,6 +93,8 @@ pub(crate) struct Reading {
     pub size: f64,
     /// How far the value is off the level, in standard deviations.
     pub off: f64,
+    /// −ln p by the short past alone, where that is all there is to go by; `None`: it is not, or is too short.
+    pub early: Option<f64>,
     value: f64,
     features: [f64; VIEWS],
     places: [f64; VIEWS],
@@ -142,6 +147,8 @@ pub(crate) struct AutoInput {
     in_event: bool,
     /// What the event that is on is to teach of how rare rows are, once it is over: steps of alarms, [`NO_LESSON`] where nothing is.
     lesson: [u8; ALARMS],
+    /// The largest deviation from the level yet.
+    largest: f64,
     /// Rows until the latest values are known again after a gap.
     blind: u32,
     model: Rls,
@@ -173,6 +180,7 @@ impl AutoInput {
             in_season: false,
             in_event: false,
             lesson: [NO_LESSON; ALARMS],
+            largest: 0.0,
             blind: 0,
             model: Rls::new(),
             tails: std::array::from_fn(|_| Tail::new()),
@@ -181,8 +189,13 @@ impl AutoInput {
         }
     }
 
-    /// Whether it can judge.
+    /// Whether it can judge, if only by a short past.
     pub fn ready(&self) -> bool {
+        self.rows >= early::ROWS_MIN || self.told()
+    }
+
+    /// Whether it can tell how rare its views are.
+    pub fn told(&self) -> bool {
         self.rarities >= RARITIES_MIN
     }
 
@@ -201,6 +214,7 @@ impl AutoInput {
         self.residuals = [0.0; 2];
         self.alarm_means = [0.0; 2];
         self.alarm_variance = [0.0; 2];
+        self.largest = 0.0;
         self.model = Rls::new();
     }
 
@@ -218,8 +232,8 @@ impl AutoInput {
         }
     }
 
-    /// Judges a value, which is no NaN, at a phase of the season.
-    pub fn judge(&mut self, value: f64, phase: Phase, reading: &mut Reading) {
+    /// Judges a value, which is no NaN, at a phase of the season; `early`: by its short past.
+    pub fn judge(&mut self, value: f64, phase: Phase, early: bool, reading: &mut Reading) {
         let usual = self.season.usual(phase);
         reading.usual = usual;
         reading.value = value;
@@ -236,7 +250,7 @@ impl AutoInput {
         let blind = if self.blind > 0 { 1.0 } else { 0.0 };
         let scale = deviation * self.variance[RESIDUAL].max(blind).sqrt();
         let residual_variance = self.residuals[0].max(blind * self.level_variance);
-        reading.expected = season + expected;
+        reading.expected = season + if early { level } else { expected };
         reading.scale = residual_variance.sqrt().max(floor);
         reading.residual = y - expected;
         reading.error = in_deviations(y - expected, self.level_variance, floor);
@@ -270,8 +284,14 @@ impl AutoInput {
             reading.unseasonal = without.abs() < 0.5 * off.abs();
         }
 
-        let told = self.rarities >= RARITIES_MIN;
+        let told = self.told();
         reading.strangeness = 0.0;
+        reading.early = None;
+        if early && self.rows >= early::ROWS_MIN {
+            let rarity = self.early().rarity((y - self.level).abs());
+            reading.early = Some(rarity);
+            reading.strangeness = if told { 0.0 } else { rarity * rarity };
+        }
         for view in 0..VIEWS {
             let floor = if view >= SPREADS {
                 1e-9
@@ -305,6 +325,9 @@ impl AutoInput {
         let hour = (self.residuals[0] / self.residuals[1]).clamp(0.01, 100.0);
         let hour = if hour.is_nan() { 1.0 } else { hour };
         reading.off = in_deviations(y - self.level, self.level_variance * hour, floor);
+        if reading.early.is_some() {
+            reading.size = reading.size.max(reading.off.abs());
+        }
         let off = reading.off.clamp(-CUT_ALARM, CUT_ALARM);
         for number in 0..2 {
             let step = gain(self.rows, ALARM_SPANS[number]);
@@ -323,148 +346,9 @@ impl AutoInput {
         }
     }
 
-    /// Learns from the value that was just judged: with `weight` what is ordinary, and where it `teaches` how far
-    /// ordinary values scatter and how rare it was. True where rarities
-    /// mean something else from now on, since the season was found or lost.
-    pub fn learn(
-        &mut self,
-        reading: &Reading,
-        phase: Phase,
-        rows_a_season: f64,
-        weight: f64,
-        teaches: bool,
-    ) -> bool {
-        let size = self.variance[RESIDUAL].sqrt();
-        let cut = if self.rows > 3.0 * LAGS as f64 { CUT_RESIDUAL * size } else { 20.0 };
-        let error = reading.error.clamp(-cut, cut).clamp(-20.0, 20.0);
-        let model_expected = f64::from(self.model.expected()).clamp(-10.0, 10.0);
-        for view in 0..VIEWS {
-            let step = gain(self.rows, if view == RESIDUAL { MEMORY_RESIDUALS } else { MEMORY });
-            if view == RESIDUAL {
-                self.variance[view] += step * (error * error - self.variance[view]);
-                continue;
-            }
-            let mut difference = reading.features[view] - self.ordinary[view];
-            if self.rows > 50.0 {
-                let limit = CUT * self.variance[view].sqrt();
-                if limit > 0.0 {
-                    difference = difference.clamp(-limit, limit);
-                }
-            }
-            self.ordinary[view] += step * difference;
-            self.variance[view] += step * (difference * difference * (1.0 - step) - self.variance[view]);
-        }
-        if weight > 0.0 {
-            self.learn_alarms(reading, rows_a_season, teaches);
-            if self.rows > 2.0 {
-                self.model.learn(error as f32);
-            }
-        }
-        // The model goes on from what it could make of the value, so that one that stands out does not show again in what follows; and
-        // where an event lasts, from what it expected.
-        let was_in_event = std::mem::replace(&mut self.in_event, weight <= 0.0);
-        let seen = match (self.in_event, was_in_event) {
-            (false, _) => reading.error,
-            (true, false) => reading.error.clamp(-1.0, 1.0),
-            (true, true) => 0.0,
-        };
-        self.model.push((model_expected + seen).clamp(-10.0, 10.0) as f32);
-        self.blind = self.blind.saturating_sub(1);
-        for ((tail, place), warm) in self.tails.iter_mut().zip(reading.places).zip(WARM) {
-            if self.rows >= warm {
-                tail.add(place);
-            }
-        }
-        let warm = [WARM[RESIDUAL], ALARM_WARM[0], ALARM_WARM[1]];
-        for (number, tail) in self.alarm_tails.iter_mut().enumerate() {
-            let place = reading.alarm_places[number];
-            let lesson = &mut self.lesson[number];
-            if weight > 0.0 && *lesson != NO_LESSON {
-                tail.add(f64::from(std::mem::replace(lesson, NO_LESSON)));
-            }
-            if !teaches || self.rows < warm[number] {
-                continue;
-            }
-            if weight > 0.0 {
-                tail.add(place);
-            } else {
-                *lesson = place.clamp(0.0, f64::from(NO_LESSON - 1)) as u8;
-            }
-        }
-        if self.rows >= WARM[RESIDUAL] {
-            self.rarities = (self.rarities + 1.0).min(1e6);
-        }
-        self.rows = (self.rows + 1.0).min(1e9);
-        rows_a_season >= 8.0 && self.learn_season(reading, phase, if teaches { weight } else { 0.0 })
-    }
-
-    /// Learns what alarms are measured from: the level, and where the row `teaches` how far values scatter.
-    fn learn_alarms(&mut self, reading: &Reading, rows_a_season: f64, teaches: bool) {
-        if self.in_event {
-            // What is over is not to linger in the means, and in what they teach.
-            for (mean, variance) in self.alarm_means.iter_mut().zip(self.alarm_variance) {
-                let deviation = variance.sqrt();
-                *mean = mean.clamp(-deviation, deviation);
-            }
-        }
-        let cut = |value: f64, variance: f64, deviations: f64, known: bool| {
-            let limit = deviations * variance.sqrt();
-            if known && limit > 0.0 { value.clamp(-limit, limit) } else { value }
-        };
-        let step = gain(self.rows, MEMORY);
-        let off =
-            cut(reading.features[VALUE] - self.level, self.level_variance, CUT_RESIDUAL, self.rows > 50.0);
-        let memory = if self.in_season { MEMORY.max(LEVEL_SEASONS * rows_a_season) } else { MEMORY };
-        self.level += gain(self.level_rows, memory) * off;
-        self.level_rows = (self.level_rows + 1.0).min(1e9);
-        for (residuals, memory) in self.residuals.iter_mut().zip([MEMORY_RESIDUALS, MEMORY]) {
-            let residual = cut(reading.residual, *residuals, CUT_RESIDUAL, self.rows > 3.0 * LAGS as f64);
-            *residuals += gain(self.rows, memory) * (residual * residual - *residuals);
-        }
-        if !teaches {
-            return;
-        }
-        self.level_variance += step * (off * off * (1.0 - step) - self.level_variance);
-        for (mean, variance) in self.alarm_means.iter().zip(&mut self.alarm_variance) {
-            let mean = cut(*mean, *variance, CUT_RESIDUAL, self.rows > 200.0);
-            *variance += step * (mean * mean - *variance);
-        }
-    }
-
-    /// Learns the season's profile, and whether it explains more than it costs. True where that changes.
-    fn learn_season(&mut self, reading: &Reading, phase: Phase, weight: f64) -> bool {
-        if self.season_rows == 0.0 {
-            self.season = Season::new(reading.value);
-        }
-        if let Some(usual) = reading.usual
-            && self.season.enters(phase)
-            && weight > 0.0
-        {
-            let (seasonal, plain) = (reading.value - usual, reading.value - self.season.level());
-            let step = gain(self.season_tests, SEASON_TESTS);
-            self.season_errors[0] += step * (seasonal * seasonal - self.season_errors[0]);
-            self.season_errors[1] += step * (plain * plain - self.season_errors[1]);
-            self.season_tests = (self.season_tests + 1.0).min(1e6);
-        }
-        let trusted = if self.in_season { 4.0 * self.level_variance.sqrt() } else { f64::MAX };
-        // The level of these days is not the season's: what it adds is taken off first.
-        let level = if self.in_season { self.level } else { 0.0 };
-        self.season.learn(phase, reading.value - level, trusted, weight);
-        self.season_rows += 1.0;
-        let known = self.season_tests >= SEASON_TESTS_MIN;
-        let [seasonal, plain] = self.season_errors;
-        let explains = if self.in_season { seasonal < plain } else { seasonal < 0.6 * plain };
-        let in_season = known && explains;
-        let changes = in_season != self.in_season;
-        if changes {
-            self.in_season = in_season;
-            self.rows = 0.0;
-            self.rarities = 0.0;
-            self.tails = std::array::from_fn(|_| Tail::new());
-            self.alarm_tails = std::array::from_fn(|_| Tail::new());
-            self.lesson = [NO_LESSON; ALARMS];
-        }
-        changes
+    /// What is known of a short past.
+    fn early(&self) -> Early {
+        Early { rows: self.rows, largest: self.largest, deviation: self.level_variance.sqrt() }
     }
 
     /// Takes the level of the latest rows for the ordinary one.
@@ -482,6 +366,9 @@ impl AutoInput {
 
     /// Half the width of what is ordinary around what is expected, where a row in e^`rarity` lies outside.
     pub fn width(&self, reading: &Reading, rarity: f64) -> f64 {
+        if reading.early.is_some() {
+            return self.early().width(rarity);
+        }
         let z = match self.alarm_tails[0].place(libm::exp(-rarity)) {
             Some(place) => from_quarter_octaves(place, LOWEST).clamp(2.0, 64.0),
             None => 5.0,
@@ -510,6 +397,7 @@ impl AutoInput {
         fields.bool(&mut self.in_season)?;
         fields.bool(&mut self.in_event)?;
         fields.u8s(&mut self.lesson)?;
+        fields.f64(&mut self.largest)?;
         fields.u32(&mut self.blind)?;
         self.model.fields(fields)?;
         self.tails.iter_mut().try_for_each(|tail| tail.fields(fields))?;

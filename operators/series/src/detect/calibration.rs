@@ -35,8 +35,9 @@ const NO_CHANCE: f64 = 2.5;
 /// Steps of the scale of rarities per unit of −ln p.
 const STEPS_PER_UNIT: f64 = 4.0;
 
-/// Rows before which no alarm is raised.
+/// Rows before which its tail raises no alarm, and is not gone by where something else is.
 const ROWS_MIN: f64 = 32.0;
+const ROWS_EARLY: f64 = 96.0;
 
 /// The calibration of one key.
 #[derive(Debug, Clone)]
@@ -93,14 +94,21 @@ impl Calibration {
         }
     }
 
-    /// Rules on a row as rare as `rarity` says (−ln p of its rarest view), where `wanted` events a row are wanted. Learns from it too.
-    pub fn rule(&mut self, rarity: f64, wanted: f64, time_us: i64) -> Ruling {
+    /// Whether a short past is better judged by itself, where a method can.
+    pub fn is_early(&self) -> bool {
+        self.rows < ROWS_EARLY
+    }
+
+    /// Rules on a row as rare as `rarity` says (−ln p of its rarest view, if any tells), where `wanted` events a row are wanted; until enough is
+    /// known, as rare as `early` says, by itself. Learns from it too.
+    pub fn rule(&mut self, rarity: Option<f64>, early: Option<f64>, wanted: f64, time_us: i64) -> Ruling {
         let size = if self.clusters >= 8.0 { self.clustered / self.clusters } else { 1.0 };
         let allowed = (wanted * size.clamp(1.0, CLUSTER_MAX)).clamp(1e-12, 0.05);
-        let place = rarity * STEPS_PER_UNIT;
-        let overall = self.tail.rarity(place);
+        let place = rarity.unwrap_or(0.0) * STEPS_PER_UNIT;
+        let early = early.filter(|_| self.is_early());
+        let overall = early.unwrap_or_else(|| self.tail.rarity(place));
         let p_value = libm::exp(-overall);
-        let ready = self.rows >= ROWS_MIN;
+        let ready = self.rows >= ROWS_MIN || early.is_some();
         let begins = ready && p_value <= allowed;
         let goes_on = self.event_rows > 0 && p_value <= (allowed * RELEASE).min(0.1);
         let anomaly = begins || goes_on;
@@ -117,14 +125,14 @@ impl Calibration {
         let teaches = match self.event_rows {
             _ if self.aftermath.0 > 0 => false,
             0 => true,
-            1 => self.tail.rarity_continued(place) < threshold + NO_CHANCE,
+            1 => early.unwrap_or_else(|| self.tail.rarity_continued(place)) < threshold + NO_CHANCE,
             _ => false,
         };
         match &mut self.aftermath {
             (0, again) => *again = again.saturating_sub(1),
             (silent, _) => *silent -= 1,
         }
-        if teaches {
+        if teaches && rarity.is_some() {
             if anomaly {
                 self.lesson = place.max(0.0);
             } else {

@@ -14,7 +14,7 @@ use crate::Observation;
 use crate::bytes::{Reader, StateError, Writer};
 
 /// The version of all models, as in `model_version`, and of their encoded state.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Rows that a score is smoothed over.
 const SCORE_ROWS: f64 = 128.0;
@@ -104,13 +104,15 @@ impl Detector {
             state.calibration.begin_anew();
         }
         let ready = state.known.ready();
-        let timing = Timing { missed, local_us: row.local_us, phase, rows_a_season };
+        let early = state.calibration.is_early();
+        let timing = Timing { missed, local_us: row.local_us, phase, rows_a_season, early };
         self.judge.judge(&mut state.known, &self.values, timing, &mut self.judgement);
 
         let wanted = self.wanted(interval_us);
         let mut ruling = None;
         if ready {
-            let judged = state.calibration.rule(self.judgement.rarity, wanted, row.time_us);
+            let judged =
+                state.calibration.rule(self.judgement.rarity, self.judgement.early, wanted, row.time_us);
             state.score += 2.0 / (SCORE_ROWS + 1.0) * (self.judgement.strangeness - state.score);
             if judged.anomaly {
                 state.class = alarm::class_of_event(self.judgement.class, judged.event_rows, state.class);

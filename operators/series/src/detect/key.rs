@@ -33,6 +33,8 @@ pub(crate) struct Timing {
     pub phase: Phase,
     /// How many rows make a season; 0: not known.
     pub rows_a_season: f64,
+    /// Whether there is only a short past to judge it by.
+    pub early: bool,
 }
 
 /// What a key's model makes of a row. Made once and filled again for each row.
@@ -40,8 +42,10 @@ pub(crate) struct Timing {
 pub(crate) struct Judgement {
     /// How strange it is, 0 and up.
     pub strangeness: f64,
-    /// −ln p of what is rarest about it.
-    pub rarity: f64,
+    /// −ln p of what is rarest about it; `None`: nothing can tell.
+    pub rarity: Option<f64>,
+    /// −ln p by a short past alone, where that is all there is to go by.
+    pub early: Option<f64>,
     /// What kind of anomaly it would be.
     pub class: Class,
     /// The largest residual, in standard deviations of what is ordinary.
@@ -61,7 +65,8 @@ impl Judgement {
     pub fn new(inputs: usize) -> Self {
         Judgement {
             strangeness: 0.0,
-            rarity: 0.0,
+            rarity: None,
+            early: None,
             class: Class::Spike,
             size: 0.0,
             expected: vec![f64::NAN; inputs],
@@ -197,7 +202,11 @@ impl Known {
     /// Half the width of what is ordinary around what is expected of an input, where a row in e^`rarity` lies outside.
     pub fn width(&self, input: usize, judgement: &Judgement, rarity: f64) -> f64 {
         match self {
-            Known::Auto(auto) => auto.inputs[input].width(&judgement.readings[input], rarity),
+            Known::Auto(auto) => {
+                let reading = &judgement.readings[input];
+                let several = if reading.early.is_some() { libm::log(auto.inputs.len() as f64) } else { 0.0 };
+                auto.inputs[input].width(reading, rarity + several)
+            }
             _ => WIDTH * judgement.raw.scale[input],
         }
     }
@@ -223,7 +232,8 @@ impl Judgement {
     /// Takes over what a method other than `auto` says.
     fn take_raw(&mut self, values: &[f64], rarity: f64, place: f64) {
         self.strangeness = rarity * rarity;
-        self.rarity = rarity;
+        self.rarity = Some(rarity);
+        self.early = None;
         self.place = place;
         self.expected.copy_from_slice(&self.raw.expected);
         self.parts.copy_from_slice(&self.raw.parts);
@@ -247,7 +257,8 @@ impl Auto {
 
     fn judge(&mut self, values: &[f64], timing: Timing, judgement: &mut Judgement) {
         judgement.strangeness = 0.0;
-        judgement.rarity = 0.0;
+        judgement.early = None;
+        let mut rarest = 0.0;
         judgement.class = Class::Spike;
         judgement.size = 0.0;
         for (input, (model, value)) in self.inputs.iter_mut().zip(values).enumerate() {
@@ -261,14 +272,17 @@ impl Auto {
             if value.is_nan() {
                 continue;
             }
-            model.judge(*value, timing.phase, reading);
+            model.judge(*value, timing.phase, timing.early, reading);
+            if let Some(rarity) = reading.early {
+                judgement.early = Some(judgement.early.unwrap_or(0.0).max(rarity));
+            }
             judgement.expected[input] = reading.expected;
             judgement.parts[input] = reading.strangeness;
             judgement.strangeness += reading.strangeness;
             judgement.size = judgement.size.max(reading.size);
             for (alarm, rarity) in reading.alarms.iter().enumerate() {
-                if *rarity > judgement.rarity {
-                    judgement.rarity = *rarity;
+                if *rarity > rarest {
+                    rarest = *rarity;
                     judgement.class = reading.class(alarm);
                 }
             }
@@ -283,11 +297,15 @@ impl Auto {
                 let shares = judgement.parts.iter_mut().zip(&distance.parts);
                 shares.for_each(|(part, of)| *part += square * of / sum);
             }
-            if distance.rarity > judgement.rarity {
-                judgement.rarity = distance.rarity;
+            if distance.rarity > rarest {
+                rarest = distance.rarity;
                 judgement.class = if judgement.size < OUTLIER_Z { Class::Outlier } else { Class::Spike };
             }
         }
+        judgement.rarity = self.inputs.iter().any(AutoInput::told).then_some(rarest);
+        // The rarest of several inputs is no rarer for there being several (Bonferroni).
+        let several = libm::log(self.inputs.len() as f64);
+        judgement.early = judgement.early.map(|rarity| (rarity - several).max(0.0));
     }
 
     fn learn(

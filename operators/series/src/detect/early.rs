@@ -1,0 +1,83 @@
+//! How rare a value is while the past is short: a few dozen rows can't show what happens once in a thousand, so the tail beyond the largest
+//! deviation seen is taken to go on as a power of it (Hill, A simple general approach to inference about the tail of a distribution, 1975).
+//!
+//! The power is a guess on the safe side, since Hill's estimate needs more of the past than there is: the farther the largest deviation lies from
+//! the standard deviation, the heavier the tail seems, and the less an even larger one means.
+
+use super::numbers::ln;
+
+/// Rows before anything is judged.
+pub(crate) const ROWS_MIN: f64 = 18.0;
+
+/// The power of the tail: this many times standard over largest deviation, within bounds.
+const POWER: f64 = 12.0;
+const POWER_MIN: f64 = 1.5;
+const POWER_MAX: f64 = 5.0;
+
+/// −ln p at most.
+const RARITY_MAX: f64 = 40.0;
+
+/// What is known of a short past.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Early {
+    /// Rows seen.
+    pub rows: f64,
+    /// The largest deviation from the level among them.
+    pub largest: f64,
+    /// The standard deviation.
+    pub deviation: f64,
+}
+
+impl Early {
+    /// −ln p of so large a deviation. Where nothing ever deviated, that something does is as rare as the past is long.
+    pub fn rarity(&self, deviation: f64) -> f64 {
+        if deviation <= 0.0 {
+            return 0.0;
+        }
+        let never = ln(self.rows + 1.0);
+        if self.largest <= 0.0 {
+            return never;
+        }
+        let times = deviation / self.largest;
+        let rarity =
+            if times <= 1.0 { never * times * times } else { never + self.power() * ln(times.min(1e100)) };
+        rarity.min(RARITY_MAX)
+    }
+
+    /// The deviation beyond which rows are as rare as e^−`rarity`.
+    pub fn width(&self, rarity: f64) -> f64 {
+        let never = ln(self.rows + 1.0);
+        if rarity <= never {
+            self.largest * (rarity.max(0.0) / never).sqrt()
+        } else {
+            self.largest * libm::exp((rarity - never) / self.power())
+        }
+    }
+
+    fn power(&self) -> f64 {
+        (POWER * self.deviation / self.largest).clamp(POWER_MIN, POWER_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_are_where_rarities_say() {
+        let early = Early { rows: 25.0, largest: 2.0, deviation: 0.9 };
+        for rarity in [0.5, 3.0, 7.0, 9.0] {
+            assert!((early.rarity(early.width(rarity)) - rarity).abs() < 1e-6, "{rarity}");
+        }
+    }
+
+    #[test]
+    fn a_short_past_is_trusted_little_and_one_with_a_heavy_tail_less() {
+        let light = Early { rows: 25.0, largest: 2.2, deviation: 1.0 };
+        let heavy = Early { deviation: 0.45, ..light };
+        assert!(light.rarity(4.0) < 6.5 && light.rarity(10.0) > 9.1);
+        assert!(heavy.rarity(10.0) < 7.5);
+        assert!(Early { rows: 25.0, ..Early::default() }.rarity(1e6) < 3.3);
+        assert!(Early { largest: 5e-324, ..light }.rarity(1e150) <= RARITY_MAX);
+    }
+}
