@@ -69,7 +69,7 @@ pub fn check(spec: &Spec) -> Result<Plan, Vec<Problem>> {
     for step in
         spec.steps.iter().enumerate().filter(|(index, _)| !order.contains(index)).map(|(_, step)| step)
     {
-        checker.syntax(step, &format!("steps.{}", step.name.value));
+        checker.of_anything(step, &format!("steps.{}", step.name.value));
     }
     let sinks: Vec<_> = spec.sinks.iter().map(|sink| checker.sink(sink, &names)).collect();
     let incomplete = spec.schemas.iter().any(|schema| schema.schema.is_none());

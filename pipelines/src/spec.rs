@@ -18,7 +18,9 @@ pub use self::checkpoint::CheckpointSpec;
 pub use self::entries::{Columns, Entries, Expression};
 pub use self::environment::Environment;
 pub use self::json_schema::json_schema;
-pub use self::model::{ConvergeSpec, DetectSpec, ForecastSpec, ModelSpec, PortSpec, Rate, ScoreSpec, SeriesSpec};
+pub use self::model::{
+    ConvergeSpec, DetectSpec, ForecastSpec, ModelSpec, PortSpec, Rate, ScoreSpec, SeriesSpec,
+};
 pub use self::overrides::Override;
 pub use self::position::{SourceText, Span, Spanned};
 pub use self::problem::{Problem, in_file_order};

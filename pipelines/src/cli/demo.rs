@@ -146,6 +146,10 @@ pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
     for (title, sql) in chapters.into_iter().filter_map(|(title, sql)| Some((title, sql?))) {
         heading(&mut out, title)?;
         let result = session.query(&sql)?;
+        if result.rows() == 0 {
+            writeln!(out, "  nothing")?;
+            continue;
+        }
         thalweg_query::write(&result, Format::Table, thalweg_query::terminal_width(), &mut out)?;
     }
     heading(&mut out, "Ask further")?;

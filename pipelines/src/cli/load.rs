@@ -157,7 +157,7 @@ mod tests {
         assert!(told(Path::new("provider_helth")).ends_with("; did you mean provider_health?"));
         assert!(told(Path::new("provider-health.yaml")).ends_with("; did you mean provider_health?"));
         let nothing = told_in("something_else");
-        assert!(nothing.ends_with("(provider_health, user_sessions, population)"), "{nothing}");
+        assert!(nothing.ends_with("(provider_health, user_sessions, population, capacity)"), "{nothing}");
     }
 
     #[test]

@@ -256,9 +256,8 @@ fn series_details(series: &PlannedSeries, details: &mut Vec<(String, String)>) {
         SeriesModelKind::Detect(config) => {
             detail("every", every(config.interval_us));
             detail("season", season(config.season_us));
-            let rate =
-                format!("{} in {} a series", config.false_alarms, duration(config.false_alarms_per_us));
-            detail("false alarms", rate);
+            let per = duration(config.false_alarms_per_us);
+            detail("alarms", format!("{} false in {per} of a series", config.false_alarms));
             detail("settle", duration(config.settle_us));
         }
         SeriesModelKind::Forecast(config) => {
@@ -277,7 +276,7 @@ fn series_details(series: &PlannedSeries, details: &mut Vec<(String, String)>) {
             if let Some(end) = config.end {
                 detail("end", end.to_string());
             }
-            detail("stall after", format!("{} steps", config.stall_after));
+            detail("stalls", format!("after {} steps", config.stall_after));
         }
     }
     if let Some(zone) = series.time_zone {

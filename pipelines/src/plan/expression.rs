@@ -142,14 +142,6 @@ impl Expressions {
         df_schema(columns).map_or_else(|_| Vec::new(), |schema| messages::texts_as_numbers(expr, &schema))
     }
 
-    /// Whether a text is an SQL expression; nothing is said of what it names.
-    pub(super) fn syntax(&self, sql: &str) -> Result<(), Finding> {
-        let dialect = self.state.config_options().sql_parser.dialect;
-        let parsed = self.state.sql_to_expr_with_alias(sql, &dialect);
-        let context = Context { sql, columns: &[], functions: &[], usage: &|name| self.usage(name) };
-        parsed.map(drop).map_err(|error| messages::explain(&error, &context))
-    }
-
     /// Compiles an expression over `columns`: coerced, simplified, and physical.
     pub(super) fn compile(&self, expr: &Expr, columns: &[Field]) -> Result<Compiled, Vec<Finding>> {
         let context = Context { sql: "", columns, functions: &[], usage: &|name| self.usage(name) };

@@ -10,6 +10,7 @@ use super::graph::Names;
 use super::messages::{self, Finding};
 use super::model::StreamId;
 use super::types::{column_name, type_name};
+use super::windowed::{add, window_columns};
 use crate::spec::{ColumnSpec, ModelSpec, Span, Spanned, StepSpec, suggest};
 
 impl Checker<'_> {
@@ -22,8 +23,8 @@ impl Checker<'_> {
         let columns = self.union(step, &inputs, &path);
         let inputs: Option<Vec<StreamId>> = inputs.into_iter().collect();
         let Some(columns) = columns else {
-            self.syntax(step, &path);
-            return (None, None);
+            self.of_anything(step, &path);
+            return (None, named(step));
         };
 
         let visible = columns.visible();
@@ -32,7 +33,7 @@ impl Checker<'_> {
             .as_ref()
             .and_then(|sql| self.condition(sql, &visible, Place::Row, &format!("{path}.where")));
         if step.window_unknown {
-            self.syntax(step, &path);
+            self.behind_where(step, &path);
             return (None, None);
         }
         let (kind, columns) = if step.is_windowed {
@@ -59,22 +60,45 @@ impl Checker<'_> {
         let is_right = !step.incomplete && self.problems.len() == before && !visible.iter().any(is_unjudged);
         let parts = kind.zip(inputs).filter(|_| is_right);
         let checked = parts.map(|(kind, inputs)| CheckedStep { inputs, visible, filter, kind });
-        (checked, (!step.columns_unknown).then_some(columns))
+        // What a model adds is not known of one that could not be read.
+        let is_model_lost = step.has_model && step.model.is_none();
+        if let Some(sql) = step.having.as_ref().filter(|_| is_model_lost && !step.is_windowed) {
+            self.expression_of_anything(sql, &format!("{path}.having"), Place::Having);
+        }
+        let is_known = !step.columns_unknown && !is_model_lost;
+        (checked, is_known.then_some(columns))
     }
 
-    /// Of a step whose input is not known: whether its expressions are SQL at all.
-    pub(super) fn syntax(&mut self, step: &StepSpec, path: &str) {
-        let conditions = [("where", &step.filter), ("having", &step.having)];
-        let conditions = conditions
-            .into_iter()
-            .filter_map(|(key, sql)| sql.as_ref().map(|sql| (format!("{path}.{key}"), sql)));
-        let columns = step.by.iter().chain(&step.select).flatten();
-        let columns = columns.filter_map(|column| Some((column.path.clone(), column.sql.as_ref()?)));
-        for (path, sql) in conditions.chain(columns) {
-            if let Err(finding) = self.expressions.syntax(sql) {
-                self.of_expression(sql, &path, vec![finding]);
+    /// Of a step whose input is not known: what is wrong with its expressions whatever it reads.
+    pub(super) fn of_anything(&mut self, step: &StepSpec, path: &str) {
+        if let Some(sql) = &step.filter {
+            self.expression_of_anything(sql, &format!("{path}.where"), Place::Row);
+        }
+        self.behind_where(step, path);
+    }
+
+    /// The same of all but `where`.
+    fn behind_where(&mut self, step: &StepSpec, path: &str) {
+        let of_select = if step.is_windowed || step.window_unknown { Place::Window } else { Place::Row };
+        for (columns, place) in [(&step.by, Place::Row), (&step.select, of_select)] {
+            for column in columns.iter().flatten() {
+                if let Some(sql) = &column.sql {
+                    self.expression_of_anything(sql, &column.path, place);
+                }
             }
         }
+        if let Some(sql) = &step.having {
+            self.expression_of_anything(sql, &format!("{path}.having"), Place::Having);
+        }
+    }
+
+    fn expression_of_anything(&mut self, sql: &Spanned<String>, path: &str, place: Place) {
+        let mut findings = match self.expressions.parse(sql, &[], place) {
+            Ok(expr) => self.expressions.wrong(&expr, &[]),
+            Err(findings) => findings,
+        };
+        findings.retain(|finding| !finding.is_unknown_column);
+        self.of_expression(sql, path, findings);
     }
 
     /// A column of `by` or of `select` without a window.
@@ -187,6 +211,18 @@ impl Checker<'_> {
         union.metadata.retain(|column| union.own.iter().all(|each| each.name() != column.name()));
         Some(union)
     }
+}
+
+/// What a step's columns are called whatever it reads; `None` where that can't be said.
+fn named(step: &StepSpec) -> Option<Columns> {
+    let is_unknown = step.columns_unknown || step.window_unknown || step.has_model;
+    if is_unknown || (!step.is_windowed && step.select.is_none()) {
+        return None;
+    }
+    let mut own = if step.is_windowed { window_columns() } else { Vec::new() };
+    let by = step.by.iter().filter(|_| step.is_windowed);
+    by.chain(&step.select).flatten().for_each(|column| add(&mut own, unjudged(&column.name.value)));
+    Some(Columns { own, metadata: Vec::new() })
 }
 
 /// The column that an item of `by` or `select` gives.

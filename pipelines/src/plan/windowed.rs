@@ -390,13 +390,13 @@ fn is_count_of_rows(name: &str, arguments: &[Expr]) -> bool {
 }
 
 // A name that is taken already has been said.
-fn add(columns: &mut Vec<Field>, column: Field) {
+pub(super) fn add(columns: &mut Vec<Field>, column: Field) {
     if columns.iter().all(|each| each.name() != column.name()) {
         columns.push(column);
     }
 }
 
-fn window_columns() -> Vec<Field> {
+pub(super) fn window_columns() -> Vec<Field> {
     let time = thalweg_schemas::time::timestamp_type();
     vec![Field::new(WINDOW_START, time.clone(), false), Field::new(WINDOW_END, time, false)]
 }

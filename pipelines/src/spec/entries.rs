@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 
+use saphyr_parser::ScalarStyle;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::reader::{Entry, Reader};
@@ -167,12 +168,27 @@ fn named(reader: &mut Reader, node: &Node, path: &str, columns: &mut Vec<ColumnS
     if fields.incomplete {
         reader.lose_names();
     }
+    // An expression with commas between { and } is cut at each of them: that it is, is said of its first part.
+    let mut open = 0;
     for entry in &fields.entries {
+        if open > 0 && matches!(entry.value.kind, Kind::Null) {
+            open += brackets_left_open(entry.key.value);
+            reader.pass_over();
+            continue;
+        }
+        open = match &entry.value.kind {
+            Kind::Scalar(text, ScalarStyle::Plain) => brackets_left_open(text),
+            _ => 0,
+        };
         let name = Spanned::new(entry.key.value.to_owned(), entry.key.at);
         let sql = reader.text(entry.value, &entry.path, "an SQL expression");
         let is_broken = sql.is_none();
         add(reader, ColumnSpec { path: entry.path.clone(), name, sql, is_broken }, columns);
     }
+}
+
+fn brackets_left_open(text: &str) -> isize {
+    text.chars().map(|c| isize::from(c == '(') - isize::from(c == ')')).sum()
 }
 
 /// A column by its name.

@@ -14,9 +14,6 @@ pub(super) struct Reader {
     lost_names: usize,
 }
 
-/// Stands where a value could not be read.
-static BROKEN: Node = Node { at: Span { line: 1, column: 1, length: 1 }, kind: Kind::Broken };
-
 /// One field of a mapping.
 #[derive(Clone)]
 pub(super) struct Entry<'n> {
@@ -105,18 +102,6 @@ impl Reader {
         for index in 0..fields.entries.len() {
             let entry = &fields.entries[index];
             if known.contains(&entry.key.value) {
-                continue;
-            }
-            if let Some((name, value)) = joined(entry, known) {
-                let hint = format!("write a space behind the colon: {name}: {value}");
-                let path = format!("{}{name}", entry.path.strip_suffix(entry.key.value).unwrap_or_default());
-                let message = format!("\"{}\" is one word", entry.key.value);
-                self.problem(entry.key.at, &path, message, Some(hint));
-                fields.meant.push(name);
-                if fields.get(name).is_none() {
-                    let entry = &mut fields.entries[index];
-                    (entry.key.value, entry.value, entry.path) = (name, &BROKEN, path);
-                }
                 continue;
             }
             let hint =
@@ -265,12 +250,6 @@ impl Reader {
             self.problem(node.at, path, format!("expected {what}, found {}", node.describe()), hint);
         }
     }
-}
-
-/// A name and its value where no space stands between, which makes them one name without a value: `{ from:calls }`.
-fn joined<'n>(entry: &Entry<'n>, known: &[&'static str]) -> Option<(&'static str, &'n str)> {
-    let (name, value) = entry.key.value.split_once(':').filter(|_| matches!(entry.value.kind, Kind::Null))?;
-    known.iter().find(|each| **each == name).map(|name| (*name, value))
 }
 
 /// What to write where something else stands.

@@ -123,11 +123,13 @@ const ADVANCE: &str = "advance watermark to";
 /// are wrong; only a text that is not a YAML mapping gives none.
 pub fn read(text: &str, origin: &Path) -> (Option<TestFileSpec>, Vec<Problem>) {
     let source = SourceText::new(origin, text);
-    let root = match yaml::parse(&source) {
+    let mut root = match yaml::parse(&source) {
         Ok(root) => root,
         Err(problem) => return (None, vec![*problem]),
     };
-    let mut reader = Reader::new(source.clone(), Vec::new());
+    let mut problems = Vec::new();
+    yaml::part(&mut root, "", &source, &mut problems);
+    let mut reader = Reader::new(source.clone(), problems);
     let file = read_file(&mut reader, &root, source);
     let mut problems = reader.problems;
     in_file_order(&mut problems);

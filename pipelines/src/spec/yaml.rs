@@ -198,6 +198,44 @@ fn tree_of(text: &str, source: &SourceText, left_out: &BTreeSet<usize>) -> Resul
     Ok(root.unwrap_or(Node { at: Span { line: 1, column: 1, length: 1 }, kind: Kind::Null }))
 }
 
+/// Takes names and values apart that no space parts, which makes them one name without a value (`{ from:calls }`), and says so.
+pub(super) fn part(node: &mut Node, path: &str, source: &SourceText, problems: &mut Vec<Problem>) {
+    match &mut node.kind {
+        Kind::Null | Kind::Scalar(..) | Kind::Broken => {}
+        Kind::Sequence(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                part(item, &format!("{path}[{index}]"), source, problems);
+            }
+        }
+        Kind::Mapping(entries) => {
+            for (key, value) in entries {
+                let below =
+                    |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                let Kind::Scalar(written, style) = &key.kind else { continue };
+                let joined = slips::joined(written).filter(|_| *style == ScalarStyle::Plain);
+                // `by:[a]` is one word too, and holds what belongs to its value.
+                let is_cut = |text: &str| text.starts_with(['{', '[']);
+                match joined.filter(|(_, text)| matches!(value.kind, Kind::Null) || is_cut(text)) {
+                    Some((name, text)) => {
+                        let hint = format!("write a space behind the colon: {name}: {text}");
+                        let message = format!("\"{written}\" is one word");
+                        problems.push(source.problem(key.at, below(name), message, Some(hint)));
+                        let (before, length) = (name.chars().count(), text.chars().count());
+                        value.at = Span { column: key.at.column + before + 1, length, ..key.at };
+                        value.kind = match is_cut(text) {
+                            true => Kind::Broken,
+                            false => Kind::Scalar(text.to_owned(), ScalarStyle::Plain),
+                        };
+                        (key.at.length, key.kind) =
+                            (before, Kind::Scalar(name.to_owned(), ScalarStyle::Plain));
+                    }
+                    None => part(value, &below(written), source, problems),
+                }
+            }
+        }
+    }
+}
+
 /// Fills environment variables into all values below `node` (keys stay as written); adds to `problems` what can't be.
 pub(super) fn fill_in(
     node: &mut Node,

@@ -1,10 +1,24 @@
 //! Two mistakes at once: each is said as if it were alone, and nothing else. Mistakes are planted into the good specs and the catalogue,
-//! line by line; those are taken that are one problem when they are alone.
+//! line by line; those are taken that are one problem when they are alone. Pairs of kinds of mistakes are tried, the same ones each
+//! time: one of every second, or as many of each as `THALWEG_PAIRS` says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use thalweg::plan;
+
+/// Of a line with a mistake of these kinds it can't be said which names it was to give to columns or fields: of a name that may be one of
+/// them nothing is said elsewhere, nor, where it stands in a schema, of calls over the schema's columns. A key that is no column may be named
+/// where the step's columns are.
+const NAMES_LOST: [&str; 7] = [
+    "a brace that is never closed",
+    "a colon in a value",
+    "a list as key",
+    "a quote that is never closed",
+    "a strange entry",
+    "an unknown key",
+    "an unknown schema",
+];
 
 /// A line of a spec with a mistake in it.
 #[derive(Debug, Clone)]
@@ -12,8 +26,68 @@ struct Mistake {
     kind: &'static str,
     line: usize,
     text: String,
-    /// Lines and messages.
-    said: BTreeSet<(usize, String)>,
+}
+
+/// Lines and messages.
+type Said = BTreeSet<(usize, String)>;
+
+/// A spec, and the mistakes that can be made in it.
+struct Spec {
+    file: PathBuf,
+    lines: Vec<String>,
+    mistakes: Vec<Mistake>,
+    /// What is said of a mistake alone, by its number.
+    alone: BTreeMap<usize, Said>,
+}
+
+impl Spec {
+    fn new(file: PathBuf) -> Spec {
+        let text = std::fs::read_to_string(&file).expect("a spec");
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let of_line = |(line, good): (usize, &String)| {
+            wrong(good).into_iter().map(move |(kind, text)| Mistake { kind, line, text }).collect::<Vec<_>>()
+        };
+        let mistakes = lines.iter().enumerate().flat_map(of_line).collect();
+        Spec { file, lines, mistakes, alone: BTreeMap::new() }
+    }
+
+    fn with(&self, mistakes: &[usize]) -> Said {
+        let mut lines = self.lines.clone();
+        for mistake in mistakes.iter().map(|index| &self.mistakes[*index]) {
+            lines[mistake.line].clone_from(&mistake.text);
+        }
+        said(&lines, &self.file)
+    }
+
+    fn alone(&mut self, mistake: usize) -> Said {
+        if let Some(said) = self.alone.get(&mistake) {
+            return said.clone();
+        }
+        let said = self.with(&[mistake]);
+        self.alone.insert(mistake, said.clone());
+        said
+    }
+
+    /// The numbers of all mistakes of a kind.
+    fn of_kind(&self, kind: &str) -> Vec<usize> {
+        (0..self.mistakes.len()).filter(|index| self.mistakes[*index].kind == kind).collect()
+    }
+
+    fn shown(&self, mistake: usize) -> String {
+        let Mistake { kind, line, text } = &self.mistakes[mistake];
+        format!("{}:{}: {kind}: {text}", self.file.display(), line + 1)
+    }
+}
+
+/// Numbers that look random, the same ones each time (Knuth's MMIX).
+struct Numbers(u64);
+
+impl Numbers {
+    /// One that is less than `end`.
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or_default() % end.max(1)
+    }
 }
 
 fn files() -> Vec<PathBuf> {
@@ -21,16 +95,18 @@ fn files() -> Vec<PathBuf> {
         let files = std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path());
         files.collect::<Vec<_>>()
     };
-    let name = |file: &PathBuf| file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name =
+        |file: &PathBuf| file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let good = of("tests/specs").into_iter().filter(|file| name(file).starts_with("good_"));
-    let catalogue = of("src/catalogue").into_iter().filter(|file| !name(file).ends_with(thalweg::testing::ENDING));
+    let catalogue =
+        of("src/catalogue").into_iter().filter(|file| !name(file).ends_with(thalweg::testing::ENDING));
     let mut files: Vec<PathBuf> =
         good.chain(catalogue).filter(|file| file.extension().is_some_and(|each| each == "yaml")).collect();
     files.sort();
     files
 }
 
-fn said(lines: &[String], file: &Path) -> BTreeSet<(usize, String)> {
+fn said(lines: &[String], file: &Path) -> Said {
     let environment = |name: &str| (name == "BROKERS").then(|| "kafka:9092".to_owned());
     let problems = plan::load(&lines.join("\n"), file, &environment).err().unwrap_or_default();
     problems.into_iter().map(|problem| (problem.line, problem.message)).collect()
@@ -58,7 +134,7 @@ fn wrong(line: &str) -> Vec<(&'static str, String)> {
                 ("types", "1 + true > 1"),
                 ("an operator", "-'x' > '1'"),
                 ("a number of arguments", "upper('x', 'y') = 'x'"),
-                ("no SQL", "and"),
+                ("no SQL", "1 )"),
                 ("a type", "cast(1 as strng) > 1"),
             ] {
                 wrong.push((kind, format!("{line} and {more}")));
@@ -70,10 +146,11 @@ fn wrong(line: &str) -> Vec<(&'static str, String)> {
             wrong.push((kind, line.replacen(from, to, 1)));
         }
     };
-    replaced("an unknown key", "by: [", "by: [nosuch, ");
-    replaced("a key of two words", "by: [", "by: [\"no such\", ");
-    replaced("a list as key", "by: [", "by: [[a], ");
-    replaced("an unknown partition", "partition_by: [", "partition_by: [nosuch, ");
+    // A key is a column: what else is named in the spec must not be called so.
+    replaced("an unknown key", " by: [", " by: [nokey, ");
+    replaced("a key of two words", " by: [", " by: [\"no such\", ");
+    replaced("a list as key", " by: [", " by: [[a], ");
+    replaced("an unknown partition", "partition_by: [", "partition_by: [nofolder, ");
     replaced("an unknown aggregate", "count(*)", "cout(*)");
     replaced("too many arguments", "sum(", "sum(1, ");
     replaced("a sum of texts", "count(*)", "sum('x')");
@@ -91,7 +168,7 @@ fn wrong(line: &str) -> Vec<(&'static str, String)> {
     replaced("a misspelt parquet", "parquet:", "parqet:");
     replaced("a misspelt partition_by", "partition_by:", "partition_byy:");
     replaced("a misspelt window kind", "tumbling:", "tumblin:");
-    replaced("a strange field", "from:", "strange: 1, from:");
+    replaced("a strange field", "{ from:", "{ strange: 1, from:");
     replaced("an unknown schema", "schema: ", "schema: no_");
     replaced("an unknown field", "field: ", "field: no_");
     replaced("no space behind the colon", ": ", ":");
@@ -106,52 +183,76 @@ fn wrong(line: &str) -> Vec<(&'static str, String)> {
 
 #[test]
 fn of_two_mistakes_each_is_said_and_nothing_else() {
-    let (mut alone, mut pairs) = (0, 0);
-    let mut failures: Vec<String> = Vec::new();
-    for file in files() {
-        let text = std::fs::read_to_string(&file).expect("a spec");
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let mut mistakes: Vec<Mistake> = Vec::new();
-        for (line, good) in lines.iter().enumerate() {
-            for (kind, text) in wrong(good) {
-                let mut changed = lines.clone();
-                changed[line].clone_from(&text);
-                let said = said(&changed, &file);
-                alone += 1;
-                if said.len() > 1 || (kind.starts_with("a tab") && said.len() != 1) {
-                    failures.push(format!("{}:{}: {kind}: {text}\n  {said:?}", file.display(), line + 1));
-                }
-                if said.len() == 1 {
-                    mistakes.push(Mistake { kind, line, text, said });
-                }
+    const TRIES: usize = 6;
+    let pairs_each: usize =
+        std::env::var("THALWEG_PAIRS").ok().and_then(|number| number.parse().ok()).unwrap_or(1);
+    let mut specs: Vec<Spec> = files().into_iter().map(Spec::new).collect();
+    let kinds: BTreeSet<&str> =
+        specs.iter().flat_map(|spec| spec.mistakes.iter().map(|mistake| mistake.kind)).collect();
+    let kinds: Vec<&str> = kinds.into_iter().collect();
+    let mut numbers = Numbers(1);
+    let (mut pairs, mut failures) = (0, BTreeSet::new());
+    for (index, first) in kinds.iter().enumerate() {
+        // Every second one, where not all are asked for.
+        for second in kinds[index..].iter().step_by(if pairs_each == 1 { 2 } else { 1 }) {
+            let with_both: Vec<usize> = (0..specs.len())
+                .filter(|spec| {
+                    let has = |kind: &str| specs[*spec].mistakes.iter().any(|mistake| mistake.kind == kind);
+                    has(first) && has(second)
+                })
+                .collect();
+            if with_both.is_empty() {
+                continue;
             }
-        }
-        for (index, first) in mistakes.iter().enumerate() {
-            // Some of all pairs, the same ones each time.
-            for second in mistakes.iter().skip(index + 1).filter(|second| second.line != first.line).step_by(7) {
-                let mut changed = lines.clone();
-                changed[first.line].clone_from(&first.text);
-                changed[second.line].clone_from(&second.text);
-                let expected: BTreeSet<_> = first.said.union(&second.said).cloned().collect();
-                let found = said(&changed, &file);
-                pairs += 1;
-                if found != expected {
-                    failures.push(format!(
-                        "{}:{}: {}: {}\n{}: {}: {}\n  missing {:?}\n  too much {:?}",
-                        file.display(),
-                        first.line + 1,
-                        first.kind,
-                        first.text,
-                        second.line + 1,
-                        second.kind,
-                        second.text,
-                        expected.difference(&found).collect::<Vec<_>>(),
-                        found.difference(&expected).collect::<Vec<_>>(),
+            let mut found = 0;
+            for _ in 0..TRIES * pairs_each {
+                let spec = &mut specs[with_both[numbers.below(with_both.len())]];
+                let mut any = |kind: &str| {
+                    let of_kind = spec.of_kind(kind);
+                    of_kind[numbers.below(of_kind.len())]
+                };
+                let both = [any(first), any(second)];
+                if spec.mistakes[both[0]].line == spec.mistakes[both[1]].line || found == pairs_each {
+                    continue;
+                }
+                let alone = both.map(|mistake| spec.alone(mistake));
+                for (mistake, said) in both.into_iter().zip(&alone) {
+                    // The parser takes some tabs behind spaces for what is meant.
+                    if said.len() > 1 || (spec.mistakes[mistake].kind == "a tab" && said.is_empty()) {
+                        failures.insert(format!("{}\n  alone {said:?}", spec.shown(mistake)));
+                    }
+                }
+                if alone.iter().any(|said| said.len() != 1) {
+                    continue;
+                }
+                let said = spec.with(&both);
+                (found, pairs) = (found + 1, pairs + 1);
+                let is_of_name = |message: &str| {
+                    let of_calls =
+                        [" is given ", " does not take "].iter().any(|words| message.contains(words));
+                    message.starts_with("unknown column") || message.contains("has no field") || of_calls
+                };
+                let mut missing: Vec<&(usize, String)> = Vec::new();
+                for (of_one, other) in alone.iter().zip(both.iter().rev()) {
+                    let is_hidden = NAMES_LOST.contains(&spec.mistakes[*other].kind);
+                    let lacking = of_one.difference(&said);
+                    missing.extend(lacking.filter(|(_, message)| !(is_hidden && is_of_name(message))));
+                }
+                let is_more = |each: &&(usize, String)| alone.iter().all(|said| !said.contains(*each));
+                let more: Vec<&(usize, String)> = said.iter().filter(is_more).collect();
+                if !missing.is_empty() || !more.is_empty() {
+                    failures.insert(format!(
+                        "{}\n{}\n  missing {:?}\n  too much {:?}",
+                        spec.shown(both[0]),
+                        spec.shown(both[1]),
+                        missing,
+                        more,
                     ));
                 }
             }
         }
     }
-    eprintln!("{alone} alone, {pairs} pairs, {} failures", failures.len());
-    assert!(failures.is_empty(), "{} of {pairs}:\n{}", failures.len(), failures.join("\n"));
+    assert!(pairs > 250, "{pairs} pairs were found");
+    let shown: Vec<String> = failures.into_iter().collect();
+    assert!(shown.is_empty(), "{} of {pairs}:\n{}", shown.len(), shown.join("\n"));
 }

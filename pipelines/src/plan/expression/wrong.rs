@@ -18,8 +18,8 @@ use datafusion::logical_expr::{
     TypeSignature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Visit,
-    VisitMut, Visitor, VisitorMut,
+    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Query, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::{Expressions, df_schema, unknown_column};
@@ -92,9 +92,14 @@ impl VisitorMut for ReplaceFunction {
         if let SqlExpr::Function(call) = expr
             && call.name.to_string().to_lowercase() == self.name
         {
-            match messages::is_of_elsewhere(&self.name) {
-                true => *expr = unknown_call(),
-                false => call.name = ObjectName::from(vec![Ident::new(UNKNOWN)]),
+            if messages::is_of_elsewhere(&self.name) {
+                *expr = unknown_call();
+                return ControlFlow::Continue(());
+            }
+            call.name = ObjectName::from(vec![Ident::new(UNKNOWN)]);
+            if let FunctionArguments::List(list) = &mut call.args {
+                // Of rows as a whole, as in `count(*)`, there is nothing to look at.
+                list.args.retain(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(_))));
             }
         }
         ControlFlow::Continue(())

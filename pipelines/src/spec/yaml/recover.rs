@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use super::lines::Lines;
 use super::tabs::{self, Mended, Run};
-use super::{Fault, FaultKind, Kind, LEFT_OUT, Node, slips, tree};
+use super::{Fault, FaultKind, Kind, LEFT_OUT, Node, part, slips, tree};
 use crate::spec::{Problem, SourceText, Span};
 
 /// How many faults of a text are said.
@@ -28,10 +28,7 @@ pub(in crate::spec) type Judge<'j> = &'j dyn Fn(&Node) -> Vec<Span>;
 /// read in several ways, it is read in the one of which `judge` finds least to be wrong.
 pub(in crate::spec) fn read(source: &SourceText, judge: Judge<'_>) -> (Option<Node>, Vec<Problem>) {
     let parsed = tree(source, &BTreeSet::new());
-    if let Ok(root) = parsed {
-        return (Some(root), Vec::new());
-    }
-    Recovered {
+    let recovered = Recovered {
         source: source.clone(),
         lines: Lines::new(source),
         left_out: BTreeSet::new(),
@@ -39,8 +36,13 @@ pub(in crate::spec) fn read(source: &SourceText, judge: Judge<'_>) -> (Option<No
         gaps: Vec::new(),
         last_gap: None,
         has_lost_anchors: false,
-    }
-    .read(parsed, Some(judge))
+    };
+    let (mut root, mut problems) = match parsed {
+        Ok(root) => (Some(root), Vec::new()),
+        Err(_) => recovered.read(parsed, Some(judge)),
+    };
+    root.iter_mut().for_each(|root| part(root, "", source, &mut problems));
+    (root, problems)
 }
 
 /// How a block is left out.
@@ -86,7 +88,8 @@ impl Recovered {
                 Ok(root) => return (Some(self.marked(root)), problems),
                 Err(fault) => fault,
             };
-            if let Some((problem, next)) = self.without_tabs(&fault, judge) {
+            let mended = self.with_space(&fault).or_else(|| self.without_tabs(&fault, judge));
+            if let Some((problem, next)) = mended {
                 problems.push(problem);
                 parsed = next;
                 continue;
@@ -168,6 +171,40 @@ impl Recovered {
             _ => (0..ways.len()).min_by_key(least)?,
         };
         Some(ways.swap_remove(best))
+    }
+
+    /// Reads a line in which the space is missing behind the colon as what was meant, if the fault comes of it.
+    fn with_space(&mut self, fault: &Fault) -> Option<(Problem, Result<Node, Fault>)> {
+        let lacks_space = |line: &usize| {
+            let parts = self.lines.parts(*line);
+            let is_name = parts.key.is_none() && !parts.is_item && !self.lines.begins_with_tab(*line);
+            is_name && self.lines.content(*line).and_then(slips::joined).is_some()
+        };
+        let mut head = self.lines.head(fault).filter(lacks_space)?;
+        // Lines like it above are one text with it as long as they name nothing.
+        let indent = self.lines.indent(head);
+        let above = |line: usize| self.lines.content_before(line).filter(lacks_space);
+        while let Some(line) = above(head).filter(|line| self.lines.indent(*line) == indent) {
+            head = line;
+        }
+        let (name, value) = slips::joined(self.lines.content(head)?)?;
+        let line = &self.lines.text[head];
+        let blank = &line[..line.len() - line.trim_start().len()];
+        let before = blank.chars().count() + name.chars().count() + 1;
+        let problem = self.mended.in_file(slips::without_colon(&self.source, &self.lines, head)?);
+        let mut next = self.clone();
+        next.lines.rewrite(head, format!("{blank}{name}: {value}"));
+        let text = SourceText::new(&self.source.file, &next.lines.text.join("\n"));
+        let parsed = tree(&text, &self.left_out);
+        let goes_on = match &parsed {
+            Ok(_) => true,
+            Err(fault) => next.lines.head(fault).is_none_or(|at| at > head),
+        };
+        if !goes_on || !next.mended.note(head, before, before + 1) {
+            return None;
+        }
+        *self = next;
+        Some((problem, parsed))
     }
 
     /// Leaves out the smallest block after which the fault is gone; what is parsed then. `None`: there is no such block.
@@ -361,6 +398,8 @@ mod tests {
             ("a\n  b: 1\nc: 2", "{?:? c:2}", 1),
             ("a:\n  b: *\nc: %x", "{a:{b:?} c:?}", 2),
             ("a: !x\nb: 1", "{a:? b:1}", 1),
+            ("a:\n  b:x y\n  c:z\n  d: 1", "{a:{b:x y c:z d:1}}", 2),
+            ("a: { b:x, c: [{ d:e }] }", "{a:{b:x c:[{d:e}]}}", 1),
             ("a: 'x' y\nb: 1", "{a:? b:1}", 1),
             ("a: &n [1, 2\nb: *n\nc: 1", "{a:? b:? c:1}", 1),
         ] {

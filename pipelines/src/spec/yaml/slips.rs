@@ -169,6 +169,13 @@ fn mapping_value(lines: &Lines, head: usize, at: Span, info: &str) -> Option<Sli
     Some(Slip { at, message: info.to_owned(), hint })
 }
 
+/// A line in which the space is missing behind the colon.
+pub(super) fn without_colon(source: &SourceText, lines: &Lines, head: usize) -> Option<Problem> {
+    let slip = no_colon(lines, head)?;
+    let message = format!("not valid YAML: {}", slip.message);
+    Some(source.problem(slip.at, lines.path(lines.named(head)), message, Some(slip.hint)))
+}
+
 /// A line that should name something.
 fn no_colon(lines: &Lines, head: usize) -> Option<Slip> {
     let content = lines.content(head)?;
@@ -178,6 +185,15 @@ fn no_colon(lines: &Lines, head: usize) -> Option<Slip> {
     let hint =
         format!("write the name, a colon, a space and the value: \"{}\"", format!("{word}: {rest}").trim());
     Some(Slip { at, message: "a line without \": \"".to_owned(), hint })
+}
+
+/// A name and a value that only a colon parts, where a space is missing behind it.
+pub(super) fn joined(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once(':')?;
+    let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.is_empty();
+    // `a::b` and `http://a` are something else.
+    let is_value = !value.is_empty() && !value.starts_with([':', '/', ' ', '\t']);
+    (is_name && is_value).then_some((name, value))
 }
 
 /// In which column a line may begin.

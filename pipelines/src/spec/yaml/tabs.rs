@@ -55,7 +55,8 @@ fn line_start(text: &str, line: usize) -> Option<usize> {
     }
 }
 
-/// How lines that began with tabs are written now: by line, from 0, how many characters stood before the content, and do now.
+/// How lines are written now that began with tabs, or lacked a space: by line, from 0, how many characters stood before the content, and do
+/// now.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mended(BTreeMap<usize, (usize, usize)>);
 
@@ -90,6 +91,11 @@ impl Mended {
                 self.in_file_tree(value);
             }),
         }
+    }
+
+    /// Notes how many characters stood before what a line says, and do now; `false`: something else was noted of the line.
+    pub(super) fn note(&mut self, line: usize, was: usize, is: usize) -> bool {
+        self.0.insert(line, (was, is)).is_none()
     }
 
     pub(super) fn extend(&mut self, more: Mended) {
