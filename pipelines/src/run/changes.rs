@@ -1,10 +1,10 @@
 //! What a pipeline was when a checkpoint was made, and whether what it is now may use that state.
 //!
 //! A windowed step's state fits when everything that decides which rows reach it, and how they are gathered, is as it was: its
-//! sources, the steps before it, its filter, window and keys. So does that of a step with a model, when the model is the same as well. What comes behind a window (select, having, further steps without
-//! windows, sinks) may change: it has no state. So may the aggregates: those that stay keep their state, and new ones are null for
-//! windows that began before all of their rows could be seen. A sink may come and go, but not become another kind of thing under its
-//! name.
+//! sources, the steps before it, its filter, window and keys. So does that of a step with a model, when the model is the same as
+//! well. What comes behind a window (select, having, further steps without windows, sinks) may change: it has no state. So may the
+//! aggregates: those that stay keep their state, and new ones are null for windows that began before all of their rows could be seen.
+//! A sink may come and go, but not become another kind of thing under its name.
 
 use std::collections::BTreeMap;
 use std::fmt;
