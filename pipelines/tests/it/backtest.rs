@@ -100,17 +100,20 @@ fn a_replay_of_a_live_job_that_was_killed_twice_gives_its_rows() {
         let text =
             format!("{}\ncheckpoint: {{ interval: 100ms, every_rows: 2_000, keep: 1000 }}\n", entry.text);
         fs::write(&pipeline, &text).expect("a pipeline");
-        let topic = ["provider-requests", "user-interactions", "agent_metrics"]
+        let topics: Vec<&str> = ["provider-requests", "user-interactions", "agent_metrics", "node-metrics"]
             .into_iter()
-            .find(|topic| entry.text.contains(&format!("topic: {topic},")))
-            .expect("its topic");
-        let record = ["archive", "record", "--topic", topic, "--brokers", brokers, "--archives", "archives"];
+            .filter(|topic| entry.text.contains(&format!("topic: {topic},")))
+            .collect();
+        assert!(!topics.is_empty(), "{} reads no topic", entry.name);
+        let mut record = vec!["archive", "record", "--brokers", brokers, "--archives", "archives"];
+        topics.iter().for_each(|topic| record.extend(["--topic", topic]));
         done(&folder, &record);
-        let source_name = "recorded".to_owned();
-        let path = folder.join("archives").join(topic);
-        let recorded =
-            ArchiveConfig { source_name, path, topic: None, headers: false, decoded: None }.resolve();
-        let events = recorded.expect("an archive").rows();
+        let events_of = |topic: &&str| {
+            let (source_name, path) = ("recorded".to_owned(), folder.join("archives").join(topic));
+            let recorded = ArchiveConfig { source_name, path, topic: None, headers: false, decoded: None };
+            recorded.resolve().expect("an archive").rows()
+        };
+        let events = topics.iter().map(events_of).sum();
         live(&folder, &pipeline, brokers, events);
 
         let backtest = [
