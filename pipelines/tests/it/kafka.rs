@@ -153,7 +153,10 @@ fn telemetry_from_kafka_gives_the_rows_that_its_archive_gives() {
         let [read, _, late, rejected] = recorded.accounts[0];
         assert_eq!(read, *records);
         assert!(late > 0 && rejected > 0, "{name}: {late} late rows, {rejected} rejected ones");
-        assert!(recorded.rows.values().all(|rows| !rows.is_empty()), "{name}: a sink without rows");
+        // Whether something was strange is not the matter here.
+        let has_rows =
+            |(sink, rows): (&String, &Vec<String>)| !rows.is_empty() || sink.ends_with("anomalies");
+        assert!(recorded.rows.iter().all(has_rows), "{name}: a sink without rows");
         for workers in [1, 2] {
             let live = outcome(&plan, workers, None);
             assert_same(&format!("{name}, {workers} workers"), &live, &recorded);
