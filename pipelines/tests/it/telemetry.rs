@@ -121,13 +121,6 @@ fn outage_shows(config: &TelemetryConfig, output: &Path) {
     };
     let rate = |row: &serde_json::Map<String, Json>| row["rate"].as_f64().expect("a rate");
 
-    let (provider, model) = outage.target.split_once('/').expect("a model");
-    let found = format!(
-        "select count(*) as n from provider_health.provider_anomalies \
-         where provider = '{provider}' and model = '{model}' and {within}"
-    );
-    assert!(query(output, &found)[0]["n"].as_u64() > Some(10), "the outage is an anomaly");
-
     let during = rates(&within);
     assert_eq!(during[0]["target"], outage.target, "the worst during the outage: {during:?}");
     assert!((0.25..0.5).contains(&rate(&during[0])), "35 % fail: {:?}", during[0]);
