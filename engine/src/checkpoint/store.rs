@@ -37,6 +37,35 @@ const CREATE_ATTEMPTS: u32 = 5;
 /// How long is waited before the second attempt; each time as long again.
 const CREATE_AGAIN: Duration = Duration::from_millis(100);
 
+/// Writes an object unless there is one of that name already: `false` then. Bytes must be those of this writer alone.
+///
+/// An answer may be lost on its way, and a request that is sent again is refused by what it has written itself. A bucket also refuses one
+/// while another for the same name is under way, of which nothing may come. So what counts is what is there.
+///
+/// # Errors
+/// What the storage says when it neither takes the object nor has it.
+pub async fn create_if_absent(
+    objects: &dyn ObjectStore,
+    path: &Path,
+    bytes: &Bytes,
+) -> Result<bool, StorageError> {
+    let mut attempt = 1;
+    loop {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let Err(refused) = objects.put_opts(path, bytes.clone().into(), options).await else {
+            return Ok(true);
+        };
+        match objects.get(path).await {
+            Ok(found) => return Ok(found.bytes().await? == *bytes),
+            Err(StorageError::NotFound { .. }) if attempt < CREATE_ATTEMPTS => {
+                tokio::time::sleep(CREATE_AGAIN * attempt).await;
+            }
+            Err(_) => return Err(refused),
+        }
+        attempt += 1;
+    }
+}
+
 /// A place for checkpoints. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -121,7 +150,7 @@ impl Store {
     pub fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, CheckpointError> {
         let created = self
             .runtime
-            .block_on(self.created(&self.path(name), &bytes.into()))
+            .block_on(create_if_absent(&*self.objects, &self.path(name), &bytes.into()))
             .map_err(self.error("write", name))?;
         self.make_last(name)?;
         Ok(created)
@@ -136,26 +165,6 @@ impl Store {
         synced.map_err(|source| {
             self.error("write", name)(StorageError::Generic { store: "local", source: Box::new(source) })
         })
-    }
-
-    // An answer may be lost on its way, and a request that is sent again is refused by what it has written itself. A bucket also refuses
-    // one while another for the same name is under way, of which nothing may come. So what counts is what is there.
-    async fn created(&self, path: &Path, bytes: &Bytes) -> Result<bool, StorageError> {
-        let mut attempt = 1;
-        loop {
-            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let Err(refused) = self.objects.put_opts(path, bytes.clone().into(), options).await else {
-                return Ok(true);
-            };
-            match self.objects.get(path).await {
-                Ok(found) => return Ok(found.bytes().await? == *bytes),
-                Err(StorageError::NotFound { .. }) if attempt < CREATE_ATTEMPTS => {
-                    tokio::time::sleep(CREATE_AGAIN * attempt).await;
-                }
-                Err(_) => return Err(refused),
-            }
-            attempt += 1;
-        }
     }
 
     /// Writes an object, or replaces it.

@@ -4,20 +4,15 @@
 
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error as StorageError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{Error as StorageError, ObjectStore, ObjectStoreExt};
+use thalweg_engine::checkpoint::store::create_if_absent;
 use tokio::runtime::Runtime;
 
 use super::RegistryError;
-
-/// How often an object is tried to be created that a bucket neither takes nor has.
-const CREATE_ATTEMPTS: u32 = 5;
-/// How long is waited before the second attempt; each time as long again.
-const CREATE_AGAIN: Duration = Duration::from_millis(100);
 
 /// A place for objects. Cheap to clone.
 #[derive(Clone)]
@@ -37,7 +32,7 @@ impl Objects {
             |detail: String, hint| RegistryError::Location { location: location.to_owned(), detail, hint };
         let folder = FilePath::new(folder_of(location)?);
         if !folder.is_dir() {
-            let hint = "`thalweg models add` and `thalweg train` make one; or say where it is";
+            let hint = "`thalweg models add` makes one; or say where it is";
             return Err(bad("there is no such folder".to_owned(), hint));
         }
         let hint = "look at the folder's owner and permissions";
@@ -91,10 +86,9 @@ impl Objects {
 
     /// Writes an object unless there is one of that name already: `false` then. Who finds its own bytes there has written them.
     pub(super) fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, RegistryError> {
-        let payload = PutPayload::from(bytes);
         let created = self
             .runtime
-            .block_on(self.created(&self.path(name), &payload))
+            .block_on(create_if_absent(&*self.store, &self.path(name), &bytes.into()))
             .map_err(self.error("write", name))?;
         self.make_last(name)?;
         Ok(created)
@@ -109,26 +103,6 @@ impl Objects {
         made_last.map_err(|source| {
             self.error("write", name)(StorageError::Generic { store: "local", source: Box::new(source) })
         })
-    }
-
-    // An answer may be lost on its way, and a request that is sent again is refused by what it has written itself. A bucket also refuses
-    // one while another for the same name is under way, of which nothing may come. So what counts is what is there.
-    async fn created(&self, path: &Path, payload: &PutPayload) -> Result<bool, StorageError> {
-        let mut attempt = 1;
-        loop {
-            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let Err(refused) = self.store.put_opts(path, payload.clone(), options).await else {
-                return Ok(true);
-            };
-            match self.store.get(path).await {
-                Ok(found) => return Ok(payload.iter().flatten().eq(&found.bytes().await?)),
-                Err(StorageError::NotFound { .. }) if attempt < CREATE_ATTEMPTS => {
-                    tokio::time::sleep(CREATE_AGAIN * attempt).await;
-                }
-                Err(_) => return Err(refused),
-            }
-            attempt += 1;
-        }
     }
 
     /// An object's bytes, where there is one.
