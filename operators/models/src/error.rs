@@ -48,7 +48,9 @@ pub enum ModelError {
         got: usize,
     },
     /// Bytes that are no model of ours.
-    #[error("not a model's file: {0}; write one with `thalweg train`")]
+    #[error(
+        "not a model's file: {0}; give a .safetensors file that a training wrote, or export the model as ONNX"
+    )]
     File(String),
     /// A model's file of a later format.
     #[error("the model's file has format {found}, and this binary reads up to {known}: use a newer one")]

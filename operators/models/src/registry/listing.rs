@@ -49,8 +49,7 @@ impl Listing {
         let newest = finished.len().saturating_sub(NAMED_MAX);
         let earlier = if newest > 0 { "…, " } else { "" };
         match finished.as_slice() {
-            [] => "no version of it was finished: register one with `thalweg models add` or `thalweg train`"
-                .to_owned(),
+            [] => "no version of it was finished: register one with `thalweg models add`".to_owned(),
             [only] => format!("its only version is {only}"),
             _ => format!("its versions are {earlier}{}", finished[newest..].join(", ")),
         }

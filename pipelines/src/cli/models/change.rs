@@ -61,9 +61,8 @@ pub(super) struct RollbackArgs {
 
 pub(super) fn draft(args: &AddArgs) -> Result<Draft> {
     let file = args.file.display();
-    let kind = FileKind::of(&args.file.to_string_lossy()).with_context(|| {
-        format!("{file} is neither .onnx nor .safetensors: export the model as ONNX, or train one with `thalweg train`")
-    })?;
+    let kind = FileKind::of(&args.file.to_string_lossy())
+        .with_context(|| format!("{file} is neither .onnx nor .safetensors: export the model as ONNX"))?;
     let bytes = std::fs::read(&args.file).with_context(|| format!("can't read {file}"))?;
     let metrics = args.metrics.iter().cloned().collect();
     Ok(Draft { parent: args.parent, metrics, notes: args.by.note.clone(), ..Draft::new(kind, bytes) })

@@ -65,7 +65,7 @@ pub(super) fn ls(registry: &Registry, args: &LsArgs) -> Result<Listing> {
     let names = registry.names()?;
     if names.is_empty() {
         anyhow::bail!(
-            "there are no models in {}; `thalweg models add` registers a file, `thalweg train` trains one",
+            "there are no models in {}; `thalweg models add` registers a file",
             registry.location()
         );
     }
