@@ -91,9 +91,9 @@ pub(crate) struct Auto {
 /// Writes out what is the same for all methods but `auto`.
 macro_rules! methods {
     ($($name:ident),*) => {
-        /// What all keys share. A detector has one of it, so its size does not matter.
+        /// What all keys share.
         #[derive(Debug)]
-        #[allow(clippy::large_enum_variant)]
+        #[allow(clippy::large_enum_variant, reason = "a detector has one of it, so its size does not matter")]
         pub(crate) enum Judge {
             /// The number of inputs.
             Auto(usize),

@@ -186,7 +186,9 @@ impl Scorer for Kmeans {
 
 #[cfg(test)]
 mod tests {
-    use super::super::trials::{Trial, hold, ordinary};
+    use super::super::trials::{
+        hold, names_the_input_that_leaves_the_others, tells_spikes_shifts_and_lost_seasons,
+    };
     use super::*;
 
     #[test]
@@ -196,30 +198,11 @@ mod tests {
 
     #[test]
     fn spikes_shifts_and_lost_seasons_are_stranger_than_all_that_was_ordinary() {
-        let rows = ordinary(1, 1400);
-        let after = |change: fn(usize, f64) -> f64| {
-            let mut trial = Trial::<Kmeans>::new(1);
-            let before = trial.rows(&rows[..1300]).split_off(400).into_iter().fold(0.0, f64::max);
-            let changed = rows[1300..].iter().enumerate().map(|(number, row)| vec![change(number, row[0])]);
-            let after = trial.rows(&changed.collect::<Vec<_>>()).into_iter().fold(0.0, f64::max);
-            after / before
-        };
-        let ordinary = after(|_, value| value);
-        assert!(ordinary < 1.2, "{ordinary}");
-        let spike = after(|number, value| if number == 50 { value + 40.0 } else { value });
-        let shift = after(|number, value| if number >= 50 { value + 30.0 } else { value });
-        let lost = after(|_, _| 100.0);
-        assert!(spike > 1.3 && shift > 1.3 && lost > 1.3, "{spike} {shift} {lost}");
+        tells_spikes_shifts_and_lost_seasons::<Kmeans>(1.3);
     }
 
     #[test]
     fn an_input_that_leaves_the_others_has_the_largest_part() {
-        let rows = ordinary(3, 1300);
-        let mut trial = Trial::<Kmeans>::new(3);
-        trial.rows(&rows[..1290]);
-        let mut strange = rows[1290].clone();
-        strange[1] += 60.0;
-        let parts = &trial.row(&strange, 0, 0.0).parts;
-        assert!(parts[1] > parts[0].max(parts[2]), "{parts:?}");
+        names_the_input_that_leaves_the_others::<Kmeans>();
     }
 }

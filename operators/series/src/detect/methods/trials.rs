@@ -179,3 +179,32 @@ fn constant_series_are_ordinary_until_they_change<S: Scorer>() {
     let change = trial.row(&[0.4], 0, 1.0).strangeness;
     assert!(change > 1.5, "{change}");
 }
+
+/// Spikes, shifts and lost seasons are stranger than all that was ordinary, a lost season `lost_min` times as strange at least.
+pub(super) fn tells_spikes_shifts_and_lost_seasons<S: Scorer>(lost_min: f64) {
+    let rows = ordinary(1, 1400);
+    let after = |change: fn(usize, f64) -> f64| {
+        let mut trial = Trial::<S>::new(1);
+        let before = trial.rows(&rows[..1300]).split_off(400).into_iter().fold(0.0, f64::max);
+        let changed = rows[1300..].iter().enumerate().map(|(number, row)| vec![change(number, row[0])]);
+        let after = trial.rows(&changed.collect::<Vec<_>>()).into_iter().fold(0.0, f64::max);
+        after / before
+    };
+    let ordinary = after(|_, value| value);
+    assert!(ordinary < 1.2, "{ordinary}");
+    let spike = after(|number, value| if number == 50 { value + 40.0 } else { value });
+    let shift = after(|number, value| if number >= 50 { value + 30.0 } else { value });
+    let lost = after(|_, _| 100.0);
+    assert!(spike > 1.3 && shift > 1.3 && lost > lost_min, "{spike} {shift} {lost}");
+}
+
+/// An input that leaves the others has the largest part.
+pub(super) fn names_the_input_that_leaves_the_others<S: Scorer>() {
+    let rows = ordinary(3, 1300);
+    let mut trial = Trial::<S>::new(3);
+    trial.rows(&rows[..1290]);
+    let mut strange = rows[1290].clone();
+    strange[1] += 60.0;
+    let parts = &trial.row(&strange, 0, 0.0).parts;
+    assert!(parts[1] > parts[0].max(parts[2]), "{parts:?}");
+}
