@@ -8,15 +8,15 @@
 mod alarm;
 mod auto;
 mod calibration;
-mod clock;
-mod counter;
+pub(crate) mod clock;
+pub(crate) mod counter;
 mod detector;
 mod early;
-mod fields;
+pub(crate) mod fields;
 mod joint;
 mod key;
 mod methods;
-mod numbers;
+pub(crate) mod numbers;
 mod recovery;
 mod rls;
 mod season;
@@ -52,11 +52,17 @@ pub enum Method {
     Forest,
     /// Distance from the origin in random features: a one-class machine.
     OneClass,
+    /// What an autoencoder can't repeat of the latest rows.
+    Autoencoder,
+    /// Distance from what a temporal convolutional network predicts.
+    Tcn,
+    /// Distance of the latest rows from a memory of ordinary ones.
+    Patch,
 }
 
 impl Method {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Method; 11] = [
+    pub const ALL: [Method; 14] = [
         Method::Auto,
         Method::Ewma,
         Method::Mad,
@@ -68,6 +74,9 @@ impl Method {
         Method::Pca,
         Method::Forest,
         Method::OneClass,
+        Method::Autoencoder,
+        Method::Tcn,
+        Method::Patch,
     ];
 
     /// Its name in a spec.
@@ -84,7 +93,17 @@ impl Method {
             Method::Pca => "pca",
             Method::Forest => "forest",
             Method::OneClass => "one_class",
+            Method::Autoencoder => "autoencoder",
+            Method::Tcn => "tcn",
+            Method::Patch => "patch",
         }
+    }
+
+    /// Whether a network says how strange a row is, which is trained before and runs beside the detector. What it says comes with each row,
+    /// after its values: its score (NaN: none), 1 where it failed and else 0; then, a number for each input, what it expected, each one's
+    /// share of the score, and centre and scale of the [`stream`](crate::stream) units in which it expects.
+    pub fn is_network(self) -> bool {
+        matches!(self, Method::Autoencoder | Method::Tcn | Method::Patch)
     }
 }
 
@@ -208,6 +227,8 @@ pub enum Status {
     Frozen,
     /// Rows were missing before this one, or its values are.
     Gap,
+    /// The network said nothing: it failed, or took too long.
+    Failed,
 }
 
 impl Status {
@@ -218,6 +239,7 @@ impl Status {
             Status::Ok => "ok",
             Status::Frozen => "frozen",
             Status::Gap => "gap",
+            Status::Failed => "failed",
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`detect`] | anomalies: methods, calibration to p-values, classes, severities |
+//! | [`stream`] | rows in units of their key, and windows of them: what networks see |
 //! | [`forecast`] | quantiles of what comes, and the chance that a threshold is crossed |
 //! | [`converge`] | learning curves: the final value, what is left, stalls |
 //! | [`measure`] | VUS-PR, NAB's score, event recall and delay, coverage |
@@ -21,6 +22,7 @@ pub mod converge;
 pub mod detect;
 pub mod forecast;
 pub mod measure;
+pub mod stream;
 pub mod synthetic;
 
 /// A row of one key, as models see it.

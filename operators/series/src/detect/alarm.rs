@@ -38,7 +38,13 @@ impl Alarm<'_> {
             Method::Auto => self.class,
             Method::Cusum => Class::Drift,
             Method::Seasonal => Class::Seasonal,
-            Method::Kmeans | Method::Pca | Method::Forest | Method::OneClass => {
+            Method::Kmeans
+            | Method::Pca
+            | Method::Forest
+            | Method::OneClass
+            | Method::Autoencoder
+            | Method::Tcn
+            | Method::Patch => {
                 if self.judgement.size < 3.0 {
                     Class::Outlier
                 } else {

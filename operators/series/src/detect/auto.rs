@@ -348,7 +348,13 @@ impl AutoInput {
 
     /// What is known of a short past.
     fn early(&self) -> Early {
-        Early { rows: self.rows, largest: self.largest, deviation: self.level_variance.sqrt() }
+        let step = self.ordinary[STEP];
+        Early {
+            rows: self.rows,
+            largest: self.largest,
+            deviation: self.level_variance.sqrt(),
+            step_square: self.variance[STEP] + step * step,
+        }
     }
 
     /// Takes the level of the latest rows for the ordinary one.

@@ -7,6 +7,7 @@ use super::counter::{Counter, Judged};
 use super::fields::Fields;
 use super::key::{Judge, Judgement, Known, Timing};
 use super::methods::Settings;
+use super::methods::network::Said;
 use super::numbers::tame;
 use super::season::Phase;
 use super::{Class, ConfigError, DetectorConfig, Status, Verdict};
@@ -79,7 +80,8 @@ impl Detector {
         }
     }
 
-    /// Judges a row, then learns from it. Values beyond those configured are left out, and ones that lack are missing.
+    /// Judges a row, then learns from it. Values that lack are missing; those beyond the inputs are
+    /// what a network said, where the method has one, and else left out.
     pub fn observe(&mut self, state: &mut DetectorState, row: Observation<'_>, verdict: &mut Verdict) {
         state.n_seen += 1;
         clear(verdict, self.config.inputs, state.n_seen);
@@ -97,6 +99,11 @@ impl Detector {
         state.empty = 0;
 
         let season_us = self.config.season_us.unwrap_or(alarm::DAY_US);
+        let said = row.values.get(self.config.inputs..).unwrap_or_default();
+        if self.config.method.is_network() && Said::new(said, self.config.inputs).is_some_and(Said::failed) {
+            verdict.status = Status::Failed;
+            return;
+        }
         let phase = Phase::new(row.local_us, season_us);
         let rows_a_season = if interval_us > 0 { season_us as f64 / interval_us as f64 } else { 0.0 };
         if new_meaning {
@@ -106,7 +113,7 @@ impl Detector {
         let ready = state.known.ready();
         let early = state.calibration.is_early();
         let timing = Timing { missed, local_us: row.local_us, phase, rows_a_season, early };
-        self.judge.judge(&mut state.known, &self.values, timing, &mut self.judgement);
+        self.judge.judge(&mut state.known, &self.values, said, timing, &mut self.judgement);
 
         let wanted = self.wanted(interval_us);
         let mut ruling = None;

@@ -1,18 +1,27 @@
 //! How rare a value is while the past is short: a few dozen rows can't show what happens once in a thousand, so the tail beyond the largest
 //! deviation seen is taken to go on as a power of it (Hill, A simple general approach to inference about the tail of a distribution, 1975).
 //!
-//! The power is a guess on the safe side, since Hill's estimate needs more of the past than there is: the farther the largest deviation lies from
-//! the standard deviation, the heavier the tail seems, and the less an even larger one means.
+//! The power is a guess on the safe side, since Hill's estimate needs more of the past than there is: the farther the largest deviation lies
+//! beyond where that of as many normal values would, √(2 ln n) standard deviations, the heavier the tail seems, and the less an even larger
+//! one means.
+//!
+//! That holds of rows that scatter around a level, in any order. Where each row lies near the one before it, a short past shows but a piece of
+//! what is ordinary, and a deviation from its level is no sign of anything: that is told by the ratio of the mean squared successive difference to
+//! the variance, 2 where rows are independent and less the more they follow each other (von Neumann, Distribution of the ratio of the mean
+//! square successive difference to the variance, 1941).
 
 use super::numbers::ln;
 
 /// Rows before anything is judged.
 pub(crate) const ROWS_MIN: f64 = 18.0;
 
-/// The power of the tail: this many times standard over largest deviation, within bounds.
-const POWER: f64 = 12.0;
-const POWER_MIN: f64 = 1.5;
+/// The power of the tail where the largest deviation is that of normal values; it falls with its square, within bounds.
+const POWER: f64 = 4.5;
+const POWER_MIN: f64 = 1.0;
 const POWER_MAX: f64 = 5.0;
+
+/// Rows that follow each other more than this, by von Neumann's ratio, are not judged by a short past.
+const RATIO_MIN: f64 = 1.0;
 
 /// −ln p at most.
 const RARITY_MAX: f64 = 40.0;
@@ -26,12 +35,14 @@ pub(crate) struct Early {
     pub largest: f64,
     /// The standard deviation.
     pub deviation: f64,
+    /// The mean squared difference of a row from the one before it.
+    pub step_square: f64,
 }
 
 impl Early {
     /// −ln p of so large a deviation. Where nothing ever deviated, that something does is as rare as the past is long.
     pub fn rarity(&self, deviation: f64) -> f64 {
-        if deviation <= 0.0 {
+        if deviation <= 0.0 || !self.scatters() {
             return 0.0;
         }
         let never = ln(self.rows + 1.0);
@@ -54,8 +65,13 @@ impl Early {
         }
     }
 
+    fn scatters(&self) -> bool {
+        self.step_square >= RATIO_MIN * self.deviation * self.deviation
+    }
+
     fn power(&self) -> f64 {
-        (POWER * self.deviation / self.largest).clamp(POWER_MIN, POWER_MAX)
+        let share = self.deviation / self.largest;
+        (POWER * 2.0 * ln(self.rows.max(2.0)) * share * share).clamp(POWER_MIN, POWER_MAX)
     }
 }
 
@@ -65,7 +81,7 @@ mod tests {
 
     #[test]
     fn widths_are_where_rarities_say() {
-        let early = Early { rows: 25.0, largest: 2.0, deviation: 0.9 };
+        let early = Early { rows: 25.0, largest: 2.0, deviation: 0.9, step_square: 1.5 };
         for rarity in [0.5, 3.0, 7.0, 9.0] {
             assert!((early.rarity(early.width(rarity)) - rarity).abs() < 1e-6, "{rarity}");
         }
@@ -73,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_short_past_is_trusted_little_and_one_with_a_heavy_tail_less() {
-        let light = Early { rows: 25.0, largest: 2.2, deviation: 1.0 };
+        let light = Early { rows: 25.0, largest: 2.2, deviation: 1.0, step_square: 2.0 };
         let heavy = Early { deviation: 0.45, ..light };
         assert!(light.rarity(4.0) < 6.5 && light.rarity(10.0) > 9.1);
         assert!(heavy.rarity(10.0) < 7.5);

@@ -8,6 +8,7 @@ use super::methods::cusum::Cusum;
 use super::methods::ewma::Ewma;
 use super::methods::forest::Forest;
 use super::methods::kmeans::Kmeans;
+use super::methods::network::{Autoencoder, Patch, Tcn};
 use super::methods::one_class::OneClass;
 use super::methods::pca::Pca;
 use super::methods::quartiles::{Iqr, Mad};
@@ -125,9 +126,16 @@ macro_rules! methods {
                 }
             }
 
-            /// Judges a row. A state of another method says nothing.
-            pub fn judge(&self, known: &mut Known, values: &[f64], timing: Timing, judgement: &mut Judgement) {
-                let row = Row { values, missed: timing.missed, local_us: timing.local_us };
+            /// Judges a row, of which a network may have `said` something. A state of another method says nothing.
+            pub fn judge(
+                &self,
+                known: &mut Known,
+                values: &[f64],
+                said: &[f64],
+                timing: Timing,
+                judgement: &mut Judgement,
+            ) {
+                let row = Row { values, said, missed: timing.missed, local_us: timing.local_us };
                 match (self, known) {
                     (Judge::Auto(_), Known::Auto(auto)) => auto.judge(values, timing, judgement),
                     $((Judge::$name(shared), Known::$name(single)) => {
@@ -149,7 +157,7 @@ macro_rules! methods {
                 weight: f64,
                 teaches: bool,
             ) -> bool {
-                let row = Row { values, missed: timing.missed, local_us: timing.local_us };
+                let row = Row { values, said: &[], missed: timing.missed, local_us: timing.local_us };
                 match (self, known) {
                     (Judge::Auto(_), Known::Auto(auto)) => auto.learn(values, timing, judgement, weight, teaches),
                     $((Judge::$name(shared), Known::$name(single)) => {
@@ -196,7 +204,7 @@ macro_rules! methods {
     };
 }
 
-methods!(Ewma, Mad, Iqr, Cusum, Ar, Seasonal, Kmeans, Pca, Forest, OneClass);
+methods!(Ewma, Mad, Iqr, Cusum, Ar, Seasonal, Kmeans, Pca, Forest, OneClass, Autoencoder, Tcn, Patch);
 
 impl Known {
     /// Half the width of what is ordinary around what is expected of an input, where a row in e^`rarity` lies outside.

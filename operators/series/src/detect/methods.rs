@@ -11,6 +11,7 @@ pub(crate) mod ewma;
 mod features;
 pub(crate) mod forest;
 pub(crate) mod kmeans;
+pub(crate) mod network;
 pub(crate) mod one_class;
 pub(crate) mod pca;
 pub(crate) mod quartiles;
@@ -37,6 +38,8 @@ pub(crate) struct Settings {
 pub(crate) struct Row<'a> {
     /// One value an input, as it came (increments where the input is a counter), of any size but finite; NaN: missing. Never all missing.
     pub values: &'a [f64],
+    /// What a network says of it; nothing where none is asked.
+    pub said: &'a [f64],
     /// How many rows are missing before this one; 0 in the ordinary case.
     pub missed: u32,
     /// Event time by the clock of the season, microseconds since the epoch.

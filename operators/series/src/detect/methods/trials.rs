@@ -31,7 +31,7 @@ impl<S: Scorer> Trial<S> {
 
     /// One row, after so many missing ones.
     pub(super) fn row(&mut self, values: &[f64], missed: u32, weight: f64) -> &Raw {
-        let row = Row { values, missed, local_us: 0 };
+        let row = Row { values, said: &[], missed, local_us: 0 };
         self.raw.clear(self.inputs);
         self.state.score(&self.shared, row, &mut self.raw);
         self.state.learn(&self.shared, row, weight);
