@@ -15,6 +15,7 @@
 //! | `held` | rows that wait, and the order in which they go on |
 //! | `states` | the state of each key, in memory and in checkpoints |
 //! | `detect`, `forecast`, `converge` | the models of `thalweg-series` as columns |
+//! | `window` | what a network sees of a key, as columns |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,12 +51,14 @@ mod held;
 mod states;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use converge::ConvergeModel;
 pub use detect::DetectModel;
 pub use forecast::ForecastModel;
 use held::Held;
 use states::States;
+pub use window::{ROW, WINDOW, WindowModel, window_columns};
 
 /// What a model is to this operator.
 pub trait SeriesModel: 'static {
@@ -163,6 +166,8 @@ pub struct SeriesJob {
     pub control: Control,
     /// Where keys are counted.
     pub counters: Arc<SeriesCounters>,
+    /// Whether they are: not where another stage of the step has counted them.
+    pub counts: bool,
     /// Where state is handed over.
     pub cuts: Cuts,
     /// What this worker knew of keys at the checkpoint from which the job goes on.
@@ -171,18 +176,21 @@ pub struct SeriesJob {
     pub restored_held: RestoredState,
 }
 
-/// The name under which a step's waiting rows stand in a checkpoint.
-pub fn held_part(step: &str) -> String {
-    format!("{step}{HELD}")
+/// The name under which waiting rows stand in a checkpoint: those of a step, or of a stage of one.
+pub fn held_part(stage: &str) -> String {
+    format!("{stage}.held")
+}
+
+/// The name of a stage of a step, where a step has several that keep state.
+pub fn stage(step: &str, name: &str) -> String {
+    format!("{step}.{name}")
 }
 
 /// The step to which a part of a checkpoint belongs.
 pub fn step_of_part(part: &str) -> &str {
-    part.strip_suffix(HELD).unwrap_or(part)
+    // No name of a step has a full stop.
+    part.split_once('.').map_or(part, |(step, _)| step)
 }
-
-// No name of a step has a full stop.
-const HELD: &str = ".held";
 
 // When a row's values were.
 const AT: &str = "__at";
@@ -291,7 +299,8 @@ fn gather<'scope, M: SeriesModel>(
                 }
             }
             // Added before what was there is taken away: the sum over all workers is never below 0.
-            let counts = (scoring.states.len() as u64, scoring.held.rows() as u64);
+            let keys = if job.counts { scoring.states.len() as u64 } else { 0 };
+            let counts = (keys, scoring.held.rows() as u64);
             job.counters.keys.fetch_add(counts.0, Ordering::Relaxed);
             job.counters.held.fetch_add(counts.1, Ordering::Relaxed);
             let before = std::mem::replace(&mut counted, counts);

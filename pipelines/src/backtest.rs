@@ -34,7 +34,7 @@ mod shape;
 /// Which file size a variant's sinks write.
 const TARGET_FILE_BYTES: u64 = crate::plan::TARGET_FILE_BYTES;
 /// Records come so much later than they happened, besides what sources allow for.
-const DELAY_US: i64 = 60_000_000;
+pub(crate) const DELAY_US: i64 = 60_000_000;
 /// The folder of what a live job has written.
 const LIVE: &str = "live";
 /// Marks a folder as a backtest's own, to be written anew.

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! ```text
-//!   thalweg run │ backtest │ checkpoints │ reinject │ archive │ validate │ test │ preview │ evaluate │ models │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
+//!   thalweg run │ backtest │ checkpoints │ reinject │ archive │ validate │ test │ preview │ evaluate │ train │ models │ explain │ sql │ generate │ schema │ catalogue │ completions │ demo
 //! ```
 //!
 //! Results go to standard output, all else to standard error. Exit status: 0 done, 1 failed, 2 wrong use (also a pipeline with
@@ -31,6 +31,7 @@ mod supervise;
 mod table;
 mod terminal;
 mod test;
+mod train;
 mod validate;
 
 /// Stream processing for the telemetry of AI platforms.
@@ -64,6 +65,7 @@ enum Command {
     Test(test::TestArgs),
     Preview(preview::PreviewArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Train(train::TrainArgs),
     Models(models::ModelsArgs),
     Explain(explain::ExplainArgs),
     Sql(thalweg_query::SqlArgs),
@@ -117,6 +119,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::test(&args),
         Command::Preview(args) => preview::preview(&args),
         Command::Evaluate(args) => evaluate::evaluate(&args),
+        Command::Train(args) => train::train(&args),
         Command::Models(args) => models::models(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Sql(args) => Ok(thalweg_query::run(args)?),

@@ -73,3 +73,5 @@ pub mod reinject;
 pub mod run;
 pub mod spec;
 pub mod testing;
+#[cfg(feature = "models")]
+pub mod train;

@@ -21,7 +21,7 @@ use thalweg_engine::{BatchStream, Scope};
 use thalweg_operators::keyed::{KeyedRows, RestoredState};
 use thalweg_operators::rows::{OFFSET, SPLIT, StepCounters, TIME, map_batches};
 use thalweg_operators::series::{
-    ConvergeModel, DetectModel, ForecastModel, SeriesConfig, SeriesJob, SeriesRows, held_part, series,
+    ConvergeModel, DetectModel, ForecastModel, SeriesConfig, SeriesRows, series,
 };
 use thalweg_operators::sink::{SinkJob, sink};
 use thalweg_operators::source::{SourceJob, source};
@@ -40,6 +40,7 @@ use crate::run::{JobContext, Since};
 use columns::Arrangement;
 
 mod columns;
+mod network;
 mod period;
 mod score;
 pub(crate) mod sinks;
@@ -249,29 +250,28 @@ impl<'scope> Dataflow<'_, 'scope> {
             time_zone: planned.time_zone,
             order: step.order,
         };
-        let job = SeriesJob {
-            sources: self.job.sources.len(),
-            control: self.control.clone(),
-            counters: Arc::clone(&counters.series),
-            cuts: self.job.cuts.clone(),
-            restored: self.restored(&step.name),
-            restored_held: self.restored(&held_part(&step.name)),
-        };
-        let take = series_rows(step, planned, arranged, counters);
         let names = planned.input_names();
         let checked = "invariant: a plan's models are checked";
-        let scored = match &planned.model {
-            SeriesModelKind::Detect(of) => {
+        let job = || self.series_job(&step.name, counters);
+        let take = |arranged| series_rows(step, planned, arranged, counters);
+        let scored = match (&planned.model, planned.network.as_deref()) {
+            (SeriesModelKind::Detect(of), Some(network)) => {
+                self.network(step, planned, (of, network), counters, (rows, arranged), reports)
+            }
+            (SeriesModelKind::Detect(of), None) => {
                 let detector = Detector::new(of.clone()).expect(checked);
-                series(rows, reports, config, DetectModel::new(detector, &names), job, take)
+                series(rows, reports, config, DetectModel::new(detector, &names), job(), take(arranged))
             }
-            SeriesModelKind::Forecast(of) => {
+            (SeriesModelKind::Forecast(of), _) => {
                 let forecaster = Forecaster::new(of.clone()).expect(checked);
-                series(rows, reports, config, ForecastModel::new(forecaster, of), job, take)
+                series(rows, reports, config, ForecastModel::new(forecaster, of), job(), take(arranged))
             }
-            SeriesModelKind::Converge(of) => {
+            (SeriesModelKind::Converge(of), _) => {
                 let converger = Converger::new(of.clone()).expect(checked);
-                series(rows, reports, config, ConvergeModel::new(converger), job, take)
+                series(rows, reports, config, ConvergeModel::new(converger), job(), take(arranged))
+            }
+            (SeriesModelKind::Windows(windows), _) => {
+                return self.training(step, planned, windows, counters, (rows, arranged), reports);
             }
         };
         let (name, having, meter) = (step.name.clone(), planned.having.clone(), counters.meter());

@@ -21,10 +21,15 @@ pub use self::mend::MendProblem;
 pub(crate) use self::mend::{COLUMNS as MEND_COLUMNS, Mend, Mended};
 pub use self::model::{
     AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, ModelFile, NamedExpr,
-    PartitionColumn, Plan, PlannedCheckpoint, PlannedInput, PlannedScore, PlannedSeries, PlannedSink,
-    PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SeriesModelKind, SinkKind, StepKind,
-    StreamId, WindowKind,
+    PartitionColumn, Plan, PlannedCheckpoint, PlannedInput, PlannedNetwork, PlannedScore, PlannedSeries,
+    PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SeriesModelKind, SinkKind,
+    StepKind, StreamId, WindowKind,
 };
+#[cfg(feature = "models")]
+pub(crate) use self::network::AT as TRAINED_AT;
+pub(crate) use self::network::key_column;
+#[cfg(feature = "models")]
+pub use self::network::{trainable, untrained};
 pub(crate) use self::sink::TARGET_FILE_BYTES;
 pub use self::types::type_name;
 use crate::spec::{self, Environment, Problem, Spec, in_file_order};
@@ -38,6 +43,7 @@ mod graph;
 mod mend;
 mod messages;
 mod model;
+mod network;
 mod score;
 mod series;
 mod sink;
@@ -53,7 +59,12 @@ mod windowed;
 /// # Errors
 /// Everything that is wrong, in the order of the file. Empty if the spec is incomplete and nothing else is wrong with it.
 pub fn check(spec: &Spec) -> Result<Plan, Vec<Problem>> {
-    let mut checker = check::Checker::new(spec);
+    check_for(spec, None)
+}
+
+/// As [`check`]; the network of the step `untrained` is yet to be trained, and not looked for.
+fn check_for(spec: &Spec, untrained: Option<&str>) -> Result<Plan, Vec<Problem>> {
+    let mut checker = check::Checker::new(spec, untrained);
     for source in &spec.sources {
         let (source, columns) = checker.source(source);
         checker.sources.push(source);

@@ -40,6 +40,13 @@ const REFUSED_EVERY_US: i64 = 200_000;
 #[derive(Clone)]
 pub struct Handover(Arc<SyncSender<RecordBatch>>);
 
+impl Handover {
+    /// To whoever holds the other end, who has as much time as they like: the job waits where the channel is full.
+    pub(crate) fn new(to: SyncSender<RecordBatch>) -> Self {
+        Handover(Arc::new(to))
+    }
+}
+
 impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Handover")
@@ -146,7 +153,7 @@ pub fn preview(
 ) -> Result<Previewed, PreviewError> {
     let looked_at = looked_at(spec, options.step.as_deref())?;
     let (handover, rows) = sync_channel(WAITING_MAX);
-    let plan = planned(spec, &looked_at, options, Handover(Arc::new(handover)))?;
+    let plan = planned(spec, &looked_at, options, Handover::new(handover))?;
     let folder = tempfile::tempdir().map_err(PreviewError::Folder)?;
     let archives = options.archives.clone();
     let run_options = RunOptions { archives, ..RunOptions::new(options.workers, folder.path()) };

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::ModelError;
 use crate::infer::Port;
 use crate::layers::{ParameterSpec, Parameters};
+use crate::normalise::{Normalised, normalise, normalised_before};
 
 pub mod autoencoder;
 pub mod mlp;
@@ -26,6 +27,17 @@ pub use autoencoder::Autoencoder;
 pub use mlp::{Head, Mlp};
 pub use patch::Patch;
 pub use tcn::Tcn;
+
+/// In which units the values of windows come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Units {
+    /// Their own: each window is brought into robust units of itself.
+    #[default]
+    Own,
+    /// Those of the long run of their key, as `thalweg_series::stream` makes them: a level that moved can be seen.
+    Stream,
+}
 
 /// An architecture and its configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +62,39 @@ impl Architecture {
             Architecture::Patch(_) => Patch::NAME,
             Architecture::Mlp(_) => Mlp::NAME,
         }
+    }
+
+    /// The one of this name for windows in units of the stream, with so many values of a row, and so many rows where they are given; `None`:
+    /// it is none, or none of windows.
+    pub fn of_stream(name: &str, channels: usize, window: Option<usize>) -> Option<Architecture> {
+        let units = Units::Stream;
+        Some(match name {
+            Autoencoder::NAME => {
+                let default = Autoencoder::default();
+                let window = window.unwrap_or(default.window);
+                // As few numbers for each value as of one channel.
+                Architecture::Autoencoder(Autoencoder { window, channels, units, ..default })
+            }
+            Tcn::NAME => {
+                let default = Tcn::default();
+                Architecture::Tcn(Tcn {
+                    window: window.unwrap_or(default.window),
+                    channels,
+                    units,
+                    ..default
+                })
+            }
+            Patch::NAME => {
+                let default = Patch::default();
+                Architecture::Patch(Patch {
+                    window: window.unwrap_or(default.window),
+                    channels,
+                    units,
+                    ..default
+                })
+            }
+            _ => return None,
+        })
     }
 
     /// Whether its configuration makes a model.
@@ -79,7 +124,7 @@ impl Architecture {
         }
     }
 
-    /// What it says of a row. Of a window: `score`, the `expected` newest row in the input's units, and the `attribution` of the score,
+    /// What it says of a row. Of a window: `score`, the `expected` newest row in the units in which windows come, and the `attribution` of the score,
     /// a share of each channel. Of features: `y`.
     pub fn outputs(&self) -> Vec<Port> {
         match self {
@@ -89,6 +134,24 @@ impl Architecture {
                 Port::new("expected", &[self.channels()]),
                 Port::new("attribution", &[self.channels()]),
             ],
+        }
+    }
+
+    /// In which units its windows come; those of features are the training's.
+    pub fn units(&self) -> Units {
+        match self {
+            Architecture::Autoencoder(config) => config.units,
+            Architecture::Tcn(config) => config.units,
+            Architecture::Patch(config) => config.units,
+            Architecture::Mlp(_) => Units::Own,
+        }
+    }
+
+    /// Windows as the network sees them.
+    pub(crate) fn normalised(&self, windows: &[f32]) -> Normalised {
+        match self.units() {
+            Units::Own => normalise(windows, self.window(), self.channels(), self.context()),
+            Units::Stream => normalised_before(windows, self.window(), self.channels()),
         }
     }
 
@@ -131,7 +194,7 @@ impl Architecture {
     }
 
     /// The rows of a window that centre and scale are taken from.
-    pub(crate) fn context(&self) -> usize {
+    fn context(&self) -> usize {
         match self {
             Architecture::Tcn(config) => config.window - 1,
             _ => self.window(),

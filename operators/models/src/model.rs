@@ -15,7 +15,6 @@ use crate::architecture::Architecture;
 use crate::device::Device;
 use crate::infer::{Infer, Outputs, Port, check_inputs};
 use crate::layers::Parameters;
-use crate::normalise::normalise;
 
 mod file;
 mod score;
@@ -141,8 +140,7 @@ impl Infer for Model {
                 self.extras.head(config, &logits, &mut outputs.columns[0]);
                 continue;
             }
-            let (window, channels) = (architecture.window(), architecture.channels());
-            let normalised = normalise(chunk, window, channels, architecture.context());
+            let normalised = architecture.normalised(chunk);
             let forward = self.forward(&normalised.values, width)?;
             self.extras.score(architecture, &normalised, &forward, &mut outputs.columns);
         }

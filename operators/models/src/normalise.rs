@@ -2,12 +2,12 @@
 //!
 //! For each channel of a window: centre = the median of its values, scale = the larger of 1.4826 · MAD (the standard deviation of normal
 //! values: Rousseeuw and Croux, 1993) and a quarter of 1.2533 · the mean absolute deviation, which keeps the scale above zero where
-//! most values are the same; never below 10⁻⁵ of the centre's size, where `f32` ends. z = (value − centre) / scale; beyond ±8 it grows
-//! by the logarithm: 8 + ln(1 + |z| − 8), so that a huge value is far away without drowning all else. NaN and infinities are missing values:
+//! most values are the same; never below 10⁻⁵ of the centre's size, where `f32` ends. z = (value − centre) / scale, compressed
+//! beyond ±8 ([`compress`]). NaN and infinities are missing values:
 //! z = 0, and they count nowhere. A channel with fewer than half of its values is missing as a whole.
 
-/// Beyond this many scales values are compressed.
-const LINEAR_MAX: f64 = 8.0;
+use thalweg_series::stream::compress;
+
 /// Of a normal distribution: standard deviation per median absolute deviation.
 const MAD_TO_DEVIATION: f64 = 1.4826;
 /// Of a normal distribution: standard deviation per mean absolute deviation.
@@ -61,27 +61,15 @@ pub(crate) fn normalise(windows: &[f32], window: usize, channels: usize, context
     normalised
 }
 
-/// A value in the input's units from one in those of its window.
-pub(crate) fn restore(z: f32, centre: f32, scale: f32) -> f32 {
-    let size = f64::from(z.abs());
-    let size = if size <= LINEAR_MAX {
-        size
-    } else {
-        // A model may say anything; e⁴⁰ scales are enough to be out of all proportion.
-        LINEAR_MAX + libm::expm1((size - LINEAR_MAX).min(40.0))
-    };
-    (f64::from(centre) + size.copysign(f64::from(z)) * f64::from(scale)) as f32
-}
-
-fn compress(value: f64, centre: f64, scale: f64) -> f32 {
-    let distance = value - centre;
-    if distance == 0.0 {
-        return 0.0;
+/// Windows that came normalised: NaN and infinities are missing values, centres are 0 and scales 1.
+pub(crate) fn normalised_before(windows: &[f32], window: usize, channels: usize) -> Normalised {
+    let rows = windows.len() / (window * channels);
+    Normalised {
+        values: windows.iter().map(|z| if z.is_finite() { *z } else { 0.0 }).collect(),
+        present: windows.iter().map(|z| f32::from(z.is_finite())).collect(),
+        centres: vec![0.0; rows * channels],
+        scales: vec![1.0; rows * channels],
     }
-    // `scale` is 0 only where all of the context is zero: anything else is as far away as can be.
-    let size = (distance.abs() / scale).min(f64::MAX);
-    let size = if size <= LINEAR_MAX { size } else { LINEAR_MAX + libm::log1p(size - LINEAR_MAX) };
-    size.copysign(distance) as f32
 }
 
 /// Of values that are all finite; there is at least one. Uses `values` up.
@@ -114,7 +102,9 @@ fn median(values: &mut [f64]) -> f64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{median, normalise, restore};
+    use thalweg_series::stream::restore;
+
+    use super::{median, normalise, normalised_before};
 
     #[test]
     fn medians() {
@@ -162,12 +152,19 @@ mod tests {
         assert_eq!(mostly_missing.present, [0.0; 4]);
     }
 
+    #[test]
+    fn what_came_normalised_stays_as_it_is() {
+        let normalised = normalised_before(&[1.5, f32::NAN, -9.0, 0.0], 2, 2);
+        assert_eq!(normalised.values, [1.5, 0.0, -9.0, 0.0]);
+        assert_eq!(normalised.present, [1.0, 0.0, 1.0, 1.0]);
+    }
+
     proptest! {
         #[test]
         fn restoring_gives_the_value_back(values in prop::collection::vec(-1e6_f32..1e6, 12)) {
             let normalised = normalise(&values, 12, 1, 12);
             for (value, z) in values.iter().zip(&normalised.values) {
-                let back = restore(*z, normalised.centres[0], normalised.scales[0]);
+                let back = restore(*z, f64::from(normalised.centres[0]), f64::from(normalised.scales[0])) as f32;
                 let size = normalised.scales[0] * 20.0 + normalised.centres[0].abs();
                 prop_assert!((back - value).abs() <= 1e-5 * size, "{back} {value}");
             }

@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
 use thalweg_engine::control::{Control, JobError};
 use thalweg_engine::{BatchStream, Batches, Out, Tick};
 use thalweg_operators::series::SeriesCounters;
@@ -35,7 +35,7 @@ pub struct ScoreConfig {
     pub name: String,
     /// The columns that go on as they are.
     pub columns: Vec<Field>,
-    /// How many columns make each input of the model.
+    /// How many numbers make each input of the model.
     pub inputs: Vec<usize>,
     /// The columns of each output of the model.
     pub outputs: Vec<Vec<String>>,
@@ -71,7 +71,8 @@ impl ScoreConfig {
 pub struct ScoreRows {
     /// The columns that go on as they are.
     pub columns: Vec<ArrayRef>,
-    /// The model's inputs, one after the other, as `Float64`.
+    /// The model's inputs, one after the other: each column a number as `Float64`, or a whole input as a list of `Float32` of fixed size, which is
+    /// missing where it is null.
     pub inputs: Vec<ArrayRef>,
     /// The hidden columns.
     pub hidden: Vec<ArrayRef>,
@@ -266,20 +267,35 @@ impl Asked {
     }
 }
 
-// The rows that lack no input: none is null, none is no number.
+// The rows that lack no input: none is null, none is no number. A list may hold such.
 fn complete(inputs: &[ArrayRef], rows: usize) -> Vec<usize> {
-    let inputs: Vec<_> = inputs.iter().map(|column| column.as_primitive::<Float64Type>()).collect();
-    let is_complete =
-        |row: &usize| inputs.iter().all(|column| column.is_valid(*row) && !column.value(*row).is_nan());
-    (0..rows).filter(is_complete).collect()
+    let has = |column: &ArrayRef, row: usize| {
+        let is_number = |column: &Float64Array| !column.value(row).is_nan();
+        column.is_valid(row) && column.as_primitive_opt::<Float64Type>().is_none_or(is_number)
+    };
+    (0..rows).filter(|row| inputs.iter().all(|column| has(column, *row))).collect()
 }
 
 // Rows × width values for each input of the model.
 fn laid_out(columns: &[ArrayRef], widths: &[usize], rows: &[usize]) -> Vec<Vec<f32>> {
-    let mut columns = columns.iter().map(|column| column.as_primitive::<Float64Type>());
-    let mut input = |width: &usize| {
-        let of: Vec<_> = columns.by_ref().take(*width).collect();
+    let mut columns = columns.iter().peekable();
+    let mut input = |width: &usize| -> Vec<f32> {
+        if let Some(list) = columns.next_if(|column| column.as_fixed_size_list_opt().is_some()) {
+            return of_list(list.as_fixed_size_list(), *width, rows);
+        }
+        let of: Vec<&Float64Array> =
+            columns.by_ref().take(*width).map(|column| column.as_primitive()).collect();
         rows.iter().flat_map(|row| of.iter().map(|column| column.value(*row) as f32)).collect()
     };
     widths.iter().map(&mut input).collect()
+}
+
+fn of_list(list: &FixedSizeListArray, width: usize, rows: &[usize]) -> Vec<f32> {
+    let values = list.values().as_primitive::<Float32Type>().values();
+    let mut laid_out = Vec::with_capacity(rows.len() * width);
+    for row in rows {
+        let from = list.value_offset(*row) as usize;
+        laid_out.extend_from_slice(&values[from..from + width]);
+    }
+    laid_out
 }

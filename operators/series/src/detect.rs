@@ -130,6 +130,11 @@ impl DetectorConfig {
     /// Values of a row at most.
     pub const INPUTS_MAX: usize = 32;
 
+    /// Numbers beside the inputs that say what a network said of a row: see [`Method::is_network`].
+    pub fn said(&self) -> usize {
+        if self.method.is_network() { methods::network::Said::width(self.inputs) } else { 0 }
+    }
+
     /// Says what is out of range.
     fn check(&self) -> Result<(), ConfigError> {
         let error = |field, message: String| Err(ConfigError { field, message });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field};
 use thalweg_engine::control::JobError;
+use thalweg_engine::shard::hash_key;
 use thalweg_series::Observation;
 use thalweg_series::bytes::StateError;
 use thalweg_series::detect::{Class, Detector, DetectorState, Severity, Status, Verdict};
@@ -15,6 +16,8 @@ use super::columns::{Numbers, PerInput};
 /// A detector, and what it has said of rows that have not left yet.
 pub struct DetectModel {
     detector: Detector,
+    /// Whether rows come with what a network said.
+    asks: bool,
     version: String,
     verdict: Verdict,
     score: Numbers,
@@ -34,6 +37,7 @@ impl DetectModel {
     /// Of a detector whose inputs are called so.
     pub fn new(detector: Detector, inputs: &[String]) -> Self {
         DetectModel {
+            asks: false,
             version: detector.version(),
             detector,
             verdict: Verdict::default(),
@@ -49,6 +53,13 @@ impl DetectModel {
             n_seen: Vec::new(),
             status: Vec::new(),
         }
+    }
+
+    /// One that judges what this version of a network says. What was known of keys by another begins anew: its scores mean something else.
+    #[must_use]
+    pub fn asking(mut self, version: &str) -> Self {
+        (self.asks, self.version) = (true, version.to_owned());
+        self
     }
 }
 
@@ -111,10 +122,22 @@ impl SeriesModel for DetectModel {
     }
 
     fn encode(&self, state: &DetectorState, bytes: &mut Vec<u8>) {
+        if self.asks {
+            bytes.extend(hash_key(self.version.as_bytes()).to_le_bytes());
+        }
         self.detector.encode(state, bytes);
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<DetectorState, StateError> {
-        self.detector.decode(bytes)
+        if !self.asks {
+            return self.detector.decode(bytes);
+        }
+        let Some((version, bytes)) = bytes.split_first_chunk::<8>() else {
+            return Err(StateError::Damaged {
+                what: format!("{} bytes, fewer than a version has", bytes.len()),
+            });
+        };
+        let known = u64::from_le_bytes(*version) == hash_key(self.version.as_bytes());
+        if known { self.detector.decode(bytes) } else { Ok(self.begin()) }
     }
 }

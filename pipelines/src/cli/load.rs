@@ -56,6 +56,22 @@ pub(super) fn load_or_report(pipeline: &Path) -> Result<Option<Plan>> {
     Ok(loaded.plan)
 }
 
+/// Reads a pipeline and says what is wrong with its grammar; what it means is not looked at.
+#[cfg(feature = "models")]
+pub(super) fn read_or_report(pipeline: &Path) -> Result<Option<Spec>> {
+    let (text, origin) = text_of(pipeline)?;
+    let (spec, problems) = spec::read(&text, &origin, &|name| std::env::var(name).ok(), &[]);
+    let is_right = problems.is_empty();
+    report_problems(&problems)?;
+    Ok(spec.filter(|_| is_right))
+}
+
+/// Shows problems on standard error.
+#[cfg(feature = "models")]
+pub(super) fn report_problems(problems: &[Problem]) -> Result<()> {
+    report(&Loaded { plan: None, problems: problems.to_vec(), warnings: Vec::new() })
+}
+
 /// Shows problems and warnings on standard error.
 pub(super) fn report(loaded: &Loaded) -> Result<()> {
     if logging::is_json() {

@@ -16,4 +16,4 @@ mod with;
 #[cfg(not(feature = "models"))]
 pub(super) use absent::{ModelsArgs, models};
 #[cfg(feature = "models")]
-pub(super) use with::{ModelsArgs, models};
+pub(super) use with::{ByArgs, ModelsArgs, Output, models, number};

@@ -23,24 +23,12 @@ pub(super) fn score<'scope>(
 ) -> BatchStream<'scope> {
     use std::time::Duration;
 
-    use thalweg_models::ModelError;
-    use thalweg_models::infer::Infer;
-    use thalweg_models::model::Model;
-    use thalweg_models::onnx::OnnxModel;
     use thalweg_models::step::{ScoreConfig, ScoreRows};
     use thalweg_models::worker::WorkerConfig;
     use thalweg_operators::rows::map_batches;
 
     let file = &planned.file;
-    let opened: Result<Box<dyn Infer>, ModelError> = match file.is_onnx {
-        true => OnnxModel::from_bytes(&file.bytes).map(|model| Box::new(model) as Box<dyn Infer>),
-        false => job
-            .device
-            .parse()
-            .and_then(|device| Model::from_bytes(&file.bytes, device))
-            .map(|model| Box::new(model) as Box<dyn Infer>),
-    };
-    let model = match opened {
+    let model = match open(file, &job.device) {
         Ok(model) => model,
         Err(error) => {
             job.control.fail(error);
@@ -73,6 +61,21 @@ pub(super) fn score<'scope>(
         }))
     };
     thalweg_models::step::score(rows, config, model, job.control.clone(), Arc::clone(&counters.series), take)
+}
+
+/// A model, on the device where it is to run; an ONNX model runs on the CPU.
+#[cfg(feature = "models")]
+pub(super) fn open(
+    file: &crate::plan::ModelFile,
+    device: &str,
+) -> Result<Box<dyn thalweg_models::infer::Infer>, thalweg_models::ModelError> {
+    use thalweg_models::model::Model;
+    use thalweg_models::onnx::OnnxModel;
+
+    Ok(match file.is_onnx {
+        true => Box::new(OnnxModel::from_bytes(&file.bytes)?),
+        false => Box::new(Model::from_bytes(&file.bytes, device.parse()?)?),
+    })
 }
 
 /// No plan asks a model in a program that has none.

@@ -285,6 +285,7 @@ fn planned_series(
         model: series.model.clone(),
         keys: over_rows(&series.keys)?,
         inputs: over_rows(&series.inputs)?,
+        network: series.network.clone(),
         passed,
         at,
         time_zone: series.time_zone,

@@ -14,8 +14,8 @@ use datafusion::logical_expr::Expr;
 use super::expression::{Compiled, Expressions};
 use super::messages::Finding;
 use super::model::{
-    AggregateCall, Connector, EventTime, MetadataColumn, ModelFile, SeriesModelKind, SinkKind, StreamId,
-    WindowKind,
+    AggregateCall, Connector, EventTime, MetadataColumn, ModelFile, PlannedNetwork, SeriesModelKind,
+    SinkKind, StreamId, WindowKind,
 };
 use crate::spec::{ColumnSpec, Problem, Span, Spanned, Spec};
 use thalweg_schemas::{Format, Schema};
@@ -23,6 +23,8 @@ use thalweg_schemas::{Format, Schema};
 /// The state of a check.
 pub(super) struct Checker<'a> {
     pub(super) spec: &'a Spec,
+    /// The step whose network is yet to be trained.
+    pub(super) untrained: Option<&'a str>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) expressions: &'static Expressions,
@@ -114,6 +116,8 @@ pub(super) struct CheckedSeries {
     pub(super) model: SeriesModelKind,
     pub(super) keys: Vec<CheckedExpr>,
     pub(super) inputs: Vec<CheckedExpr>,
+    /// The network that the model asks, where its method has one.
+    pub(super) network: Option<Arc<PlannedNetwork>>,
     /// The column that says when a row's values were.
     pub(super) at: Option<String>,
     pub(super) time_zone: Option<Tz>,
@@ -166,9 +170,10 @@ impl CheckedExpr {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(spec: &'a Spec) -> Self {
+    pub(super) fn new(spec: &'a Spec, untrained: Option<&'a str>) -> Self {
         Checker {
             spec,
+            untrained,
             problems: Vec::new(),
             warnings: Vec::new(),
             expressions: Expressions::shared(),

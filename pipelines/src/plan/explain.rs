@@ -237,6 +237,7 @@ fn series_title(model: &SeriesModelKind) -> String {
             format!("forecast, {} ahead", horizons.join(", "))
         }
         SeriesModelKind::Converge(_) => "convergence".to_owned(),
+        SeriesModelKind::Windows(config) => format!("windows of {} rows", config.rows),
     }
 }
 
@@ -259,7 +260,14 @@ fn series_details(series: &PlannedSeries, details: &mut Vec<(String, String)>) {
             let per = duration(config.false_alarms_per_us);
             detail("alarms", format!("{} false in {per} of a series", config.false_alarms));
             detail("settle", duration(config.settle_us));
+            if let Some(network) = &series.network {
+                detail("model", format!("{}, of {} rows", network.file.version, network.windows.rows));
+                if let Some(limit) = network.time_limit_us {
+                    detail("time limit", duration(limit));
+                }
+            }
         }
+        SeriesModelKind::Windows(config) => detail("every", every(config.interval_us)),
         SeriesModelKind::Forecast(config) => {
             detail("every", every(config.interval_us));
             detail("season", season(config.season_us));

@@ -10,12 +10,13 @@ use datafusion::common::DataFusionError;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 use thalweg_operators::aggregate::Aggregate;
-use thalweg_operators::series::{ConvergeModel, DetectModel, ForecastModel, SeriesModel};
+use thalweg_operators::series::{ConvergeModel, DetectModel, ForecastModel, SeriesModel, window_columns};
 pub use thalweg_operators::source::MetadataColumn;
 use thalweg_schemas::{Format, Schema};
 use thalweg_series::converge::{Converger, ConvergerConfig};
 use thalweg_series::detect::{ConfigError, Detector, DetectorConfig};
 use thalweg_series::forecast::{Forecaster, ForecasterConfig};
+use thalweg_series::stream::{Windower, WindowerConfig};
 
 use super::types::type_name;
 use crate::preview::Handover;
@@ -229,6 +230,8 @@ pub struct PlannedSeries {
     pub keys: Vec<NamedExpr>,
     /// What the model reads, over the input, as doubles.
     pub inputs: Vec<NamedExpr>,
+    /// The network that the model asks, where its method has one.
+    pub network: Option<Arc<PlannedNetwork>>,
     /// The columns that go on as they are, as indexes into [`PlannedStep::input_columns`]; those of the model follow.
     pub passed: Vec<usize>,
     /// The column that says when a row's values were: its window's start; `None`: its event time.
@@ -248,6 +251,17 @@ impl PlannedSeries {
     }
 }
 
+/// A network that a model of series asks of each row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedNetwork {
+    /// Its file.
+    pub file: ModelFile,
+    /// What it sees of a key.
+    pub windows: WindowerConfig,
+    /// How long it may take for a batch; `None`: any time.
+    pub time_limit_us: Option<i64>,
+}
+
 /// A model of series.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SeriesModelKind {
@@ -257,6 +271,8 @@ pub enum SeriesModelKind {
     Forecast(ForecasterConfig),
     /// Where learning curves end.
     Converge(ConvergerConfig),
+    /// What a network is trained on: no spec asks for it.
+    Windows(WindowerConfig),
 }
 
 impl SeriesModelKind {
@@ -266,6 +282,7 @@ impl SeriesModelKind {
             SeriesModelKind::Detect(_) => "detect",
             SeriesModelKind::Forecast(_) => "forecast",
             SeriesModelKind::Converge(_) => "converge",
+            SeriesModelKind::Windows(_) => "windows",
         }
     }
 
@@ -289,6 +306,9 @@ impl SeriesModelKind {
                 let converger = Converger::new(config.clone())?;
                 let version = converger.version();
                 (ConvergeModel::new(converger).columns(), version)
+            }
+            SeriesModelKind::Windows(config) => {
+                (window_columns(config.rows, config.inputs), Windower::new(config.clone()).version())
             }
         })
     }

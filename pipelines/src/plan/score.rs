@@ -168,29 +168,40 @@ fn added(_outputs: &[Vec<String>]) -> Vec<Field> {
 
 #[cfg(not(feature = "models"))]
 fn find(_model: &str) -> Result<Found, String> {
-    Err("this program was built without trained models; build it with them: make models".to_owned())
+    Err(ABSENT.to_owned())
 }
 
-/// The model of a reference such as `models/churn@3`, or of a file.
+/// Said where a model is asked for.
+#[cfg(not(feature = "models"))]
+pub(super) const ABSENT: &str =
+    "this program was built without trained models; build it with them: make models";
+
+/// Version, kind and file of the model of a reference such as `models/churn@3`, or of a file.
+#[cfg(feature = "models")]
+pub(super) fn read(model: &str) -> Result<(String, thalweg_models::registry::FileKind, Vec<u8>), String> {
+    use thalweg_models::registry::{FileKind, Located, RegistryError};
+
+    if let Some(kind) = FileKind::of(model) {
+        let bytes = std::fs::read(model).map_err(|error| format!("can't read {model}: {error}"))?;
+        // Another file under the same name is another model.
+        let version = format!("{model}#{:016x}", thalweg_engine::shard::hash_key(&bytes));
+        return Ok((version, kind, bytes));
+    }
+    let located: Located = model.parse().map_err(|error: RegistryError| error.to_string())?;
+    let registry = crate::registry::open(&located.registry).map_err(|error| error.to_string())?;
+    let loaded = registry.load(&located.model).map_err(|error| error.to_string())?;
+    Ok((loaded.card.reference().to_string(), loaded.card.file.kind, loaded.bytes))
+}
+
 #[cfg(feature = "models")]
 fn find(model: &str) -> Result<Found, String> {
     use thalweg_models::device::Device;
     use thalweg_models::infer::{Infer, Port as ModelPort};
     use thalweg_models::model::Model;
     use thalweg_models::onnx::OnnxModel;
-    use thalweg_models::registry::{FileKind, Located};
+    use thalweg_models::registry::FileKind;
 
-    let (version, kind, bytes) = if let Some(kind) = FileKind::of(model) {
-        let bytes = std::fs::read(model).map_err(|error| format!("can't read {model}: {error}"))?;
-        // Another file under the same name is another model.
-        (format!("{model}#{:016x}", thalweg_engine::shard::hash_key(&bytes)), kind, bytes)
-    } else {
-        let located: Located =
-            model.parse().map_err(|error: thalweg_models::registry::RegistryError| error.to_string())?;
-        let registry = crate::registry::open(&located.registry).map_err(|error| error.to_string())?;
-        let loaded = registry.load(&located.model).map_err(|error| error.to_string())?;
-        (loaded.card.reference().to_string(), loaded.card.file.kind, loaded.bytes)
-    };
+    let (version, kind, bytes) = read(model)?;
     let opened: Box<dyn Infer> = match kind {
         FileKind::Onnx => {
             Box::new(OnnxModel::from_bytes(&bytes).map_err(|error| format!("{model}: {error}"))?)

@@ -62,6 +62,10 @@ impl Checker<'_> {
             // It is no model of series, and is checked elsewhere.
             ModelSpec::Score(_) => return (None, columns),
         };
+        let network = match &model.value {
+            ModelSpec::Detect(spec) => self.network(spec, every_us, model.at, step),
+            _ => Ok(None),
+        };
         let path = format!("{path}.{}", model.value.name());
         let keys = self.series_keys(series, inputs, &visible, model.at, &path, step.incomplete);
         let read: Vec<Option<CheckedExpr>> = specs.iter().map(|spec| self.number(spec, &visible)).collect();
@@ -108,6 +112,7 @@ impl Checker<'_> {
                 model: kind?,
                 keys: keys?,
                 inputs: read.into_iter().collect::<Option<_>>()?,
+                network: network.ok()?,
                 at,
                 time_zone: match time_zone {
                     Some(zone) => Some(zone?),

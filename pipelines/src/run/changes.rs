@@ -153,6 +153,10 @@ fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
             let version = series.model.describe(&series.input_names());
             let version = version.map_or_else(|_| String::new(), |(_, version)| version);
             description["model"] = format!("{}, version {version}", describe_model(&series.model)).into();
+            if let Some(network) = &series.network {
+                // Another one may take its place: what is known of keys by it begins anew then.
+                description["network"] = network.file.version.clone().into();
+            }
             description["by"] = of(&series.keys).into();
             description["reads"] = of(&series.inputs).into();
             let zone = series.time_zone.map_or("UTC", |zone| zone.name());
@@ -194,6 +198,9 @@ fn describe_model(model: &SeriesModelKind) -> String {
             ("end", or_none(config.end.map(|end| end.to_string()))),
             ("stall_after", config.stall_after.to_string()),
         ],
+        SeriesModelKind::Windows(config) => {
+            vec![("rows", config.rows.to_string()), ("every", or_none(config.interval_us.map(duration)))]
+        }
     };
     let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
     format!("{}: {{ {} }}", model.name(), fields.join(", "))

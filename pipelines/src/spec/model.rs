@@ -60,6 +60,11 @@ pub struct DetectSpec {
     pub false_alarms: Option<Spanned<Rate>>,
     /// How long a new level must last to be the normal one; by default 1h, or 30 rows where that is longer.
     pub settle: Option<Spanned<Duration>>,
+    /// With the methods autoencoder, tcn and patch: the trained model, by its registry and version, such as models/watched@3. `thalweg train`
+    /// makes one.
+    pub model: Option<Spanned<String>>,
+    /// How long that model may take for some thousand rows; by default any time. With a limit, what comes out depends on the machine.
+    pub time_limit: Option<Spanned<Duration>>,
 }
 
 /// Forecasts: for each row one row a horizon, with the columns forecast_for, horizon_s, expected, a column for each quantile (q05),
@@ -245,8 +250,19 @@ enum OneOrMany<T> {
 /// The fields of a step that ask a model.
 pub(super) const MODELS: [&str; 4] = ["detect", "forecast", "converge", "score"];
 
-const DETECT_FIELDS: [&str; 9] =
-    ["on", "by", "method", "season", "false_alarms", "settle", "every", "time_zone", "forget_after"];
+const DETECT_FIELDS: [&str; 11] = [
+    "on",
+    "by",
+    "method",
+    "season",
+    "false_alarms",
+    "settle",
+    "every",
+    "time_zone",
+    "forget_after",
+    "model",
+    "time_limit",
+];
 const FORECAST_FIELDS: [&str; 9] =
     ["of", "by", "horizon", "quantiles", "season", "threshold", "every", "time_zone", "forget_after"];
 const CONVERGE_FIELDS: [&str; 8] =
@@ -283,6 +299,10 @@ fn read_detect(reader: &mut Reader, entry: &Entry<'_>) -> Option<DetectSpec> {
             .get("false_alarms")
             .and_then(|entry| reader.parsed(entry, "a rate, such as 1/day", Rate::parse)),
         settle: duration(reader, &fields, "settle"),
+        model: fields
+            .get("model")
+            .and_then(|entry| reader.text(entry.value, &entry.path, "a model, such as models/watched@3")),
+        time_limit: duration(reader, &fields, "time_limit"),
     })
 }
 

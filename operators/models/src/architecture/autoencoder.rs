@@ -10,7 +10,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{check_size, check_window};
+use super::{Units, check_size, check_window};
 use crate::ModelError;
 use crate::layers::{ParameterSpec, Parameters, linear_specs};
 
@@ -28,11 +28,13 @@ pub struct Autoencoder {
     pub code: usize,
     /// Newest rows of a window that count in its score.
     pub scored: usize,
+    /// In which units windows come.
+    pub units: Units,
 }
 
 impl Default for Autoencoder {
     fn default() -> Autoencoder {
-        Autoencoder { window: 32, channels: 1, hidden: 128, code: 32, scored: 8 }
+        Autoencoder { window: 32, channels: 1, hidden: 128, code: 32, scored: 8, units: Units::Own }
     }
 }
 

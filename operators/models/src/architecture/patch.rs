@@ -14,7 +14,7 @@
 use candle_core::{D, DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{check_size, check_window};
+use super::{Units, check_size, check_window};
 use crate::ModelError;
 use crate::layers::{ParameterSpec, Parameters, im2col_4_2, linear_specs};
 
@@ -34,11 +34,21 @@ pub struct Patch {
     pub memory: usize,
     /// Nearest windows in memory whose distances are averaged.
     pub neighbours: usize,
+    /// In which units windows come.
+    pub units: Units,
 }
 
 impl Default for Patch {
     fn default() -> Patch {
-        Patch { window: 64, channels: 1, widths: [64, 160, 352], embedding: 128, memory: 512, neighbours: 3 }
+        Patch {
+            window: 64,
+            channels: 1,
+            widths: [64, 160, 352],
+            embedding: 128,
+            memory: 512,
+            neighbours: 3,
+            units: Units::Own,
+        }
     }
 }
 

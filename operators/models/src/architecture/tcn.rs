@@ -16,7 +16,7 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{check_size, check_window};
+use super::{Units, check_size, check_window};
 use crate::ModelError;
 use crate::layers::{ParameterSpec, Parameters, linear_specs};
 
@@ -30,11 +30,13 @@ pub struct Tcn {
     pub channels: usize,
     /// Channels inside of the network.
     pub width: usize,
+    /// In which units windows come.
+    pub units: Units,
 }
 
 impl Default for Tcn {
     fn default() -> Tcn {
-        Tcn { window: 65, channels: 1, width: 52 }
+        Tcn { window: 65, channels: 1, width: 52, units: Units::Own }
     }
 }
 
@@ -95,7 +97,7 @@ mod tests {
     /// Against dilated causal convolutions at every position, as they are written in the paper.
     #[test]
     fn pairs_of_neighbours_are_dilated_convolutions() {
-        let tcn = Tcn { window: 9, channels: 1, width: 3 };
+        let tcn = Tcn { window: 9, channels: 1, width: 3, ..Tcn::default() };
         let (parameters, _) = Parameters::initial(&tcn.parameters(), 5, &Device::Cpu).unwrap();
         let values: Vec<f32> = (0..9).map(|i| (i as f32 * 1.3).cos()).collect();
         let x = Tensor::from_slice(&values, (1, 9), &Device::Cpu).unwrap();
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_newest_row_is_not_seen() {
-        let tcn = Tcn { window: 7, channels: 2, width: 4 };
+        let tcn = Tcn { window: 7, channels: 2, width: 4, ..Tcn::default() };
         let (parameters, _) = Parameters::initial(&tcn.parameters(), 5, &Device::Cpu).unwrap();
         let predict = |newest: f32| {
             let mut values = vec![0.5_f32; 14];

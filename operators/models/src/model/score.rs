@@ -1,10 +1,11 @@
 //! From what a forward pass gives to scores, expected values and shares.
 
 use candle_core::{D, Tensor};
+use thalweg_series::stream::restore;
 
 use crate::ModelError;
-use crate::architecture::{Architecture, Head, Mlp, Patch};
-use crate::normalise::{Normalised, restore};
+use crate::architecture::{Architecture, Head, Mlp, Patch, Units};
+use crate::normalise::Normalised;
 
 /// What a model has beside its trained parameters.
 #[derive(Debug, Clone)]
@@ -118,8 +119,11 @@ impl Extras {
             columns[0].push(score);
             let of_row = row * channels..(row + 1) * channels;
             let units = normalised.centres[of_row.clone()].iter().zip(&normalised.scales[of_row]);
-            columns[1]
-                .extend(expected.iter().zip(units).map(|(z, (centre, scale))| restore(*z, *centre, *scale)));
+            let in_units = |(z, (centre, scale)): (&f32, (&f32, &f32))| match architecture.units() {
+                Units::Own => restore(*z, f64::from(*centre), f64::from(*scale)) as f32,
+                Units::Stream => *z,
+            };
+            columns[1].extend(expected.iter().zip(units).map(in_units));
             columns[2].extend(attribution(&shares));
         }
     }

@@ -56,9 +56,16 @@ fn all() -> Vec<Architecture> {
     let mlp = |outputs, head| Architecture::Mlp(Mlp { features: 6, outputs, head, ..Mlp::default() });
     vec![
         Architecture::Autoencoder(Autoencoder::default()),
-        Architecture::Autoencoder(Autoencoder { window: 12, channels: 3, hidden: 17, code: 5, scored: 12 }),
+        Architecture::Autoencoder(Autoencoder {
+            window: 12,
+            channels: 3,
+            hidden: 17,
+            code: 5,
+            scored: 12,
+            ..Autoencoder::default()
+        }),
         Architecture::Tcn(Tcn::default()),
-        Architecture::Tcn(Tcn { window: 11, channels: 2, width: 9 }),
+        Architecture::Tcn(Tcn { window: 11, channels: 2, width: 9, ..Tcn::default() }),
         Architecture::Patch(Patch::default()),
         Architecture::Patch(Patch {
             window: 13,

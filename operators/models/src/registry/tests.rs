@@ -97,8 +97,14 @@ fn what_is_registered_is_read_again() {
 fn a_trained_model_comes_back_with_what_it_learnt() {
     let (_folder, registry) = registry();
     let claim = registry.claim("watched", &author(0)).unwrap();
-    let architecture =
-        Architecture::Autoencoder(Autoencoder { window: 8, channels: 1, hidden: 8, code: 2, scored: 2 });
+    let architecture = Architecture::Autoencoder(Autoencoder {
+        window: 8,
+        channels: 1,
+        hidden: 8,
+        code: 2,
+        scored: 2,
+        ..Autoencoder::default()
+    });
     let values: Vec<f32> = (0..300).map(|row| ((row * 7) % 10) as f32).collect();
     let (data, config) = ([values.as_slice()], TrainingConfig { epochs_max: 2, ..TrainingConfig::default() });
     let trained = train(

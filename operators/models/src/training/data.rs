@@ -6,7 +6,7 @@ use crate::architecture::{Architecture, Head, Mlp};
 use crate::device::Device;
 use crate::layers::Parameters;
 use crate::model::{Extras, Manifest, Model, Standard};
-use crate::normalise::{Normalised, centre_and_scale, normalise};
+use crate::normalise::{Normalised, centre_and_scale};
 
 /// A row: of which series, and how many rows of it there are up to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) struct Rows<'a> {
     data: TrainingData<'a>,
     window: usize,
     channels: usize,
-    context: usize,
+    architecture: Architecture,
     /// Targets of a row in a table.
     targets: usize,
     extras: Extras,
@@ -44,7 +44,7 @@ impl<'a> Rows<'a> {
             data,
             window,
             channels,
-            context: architecture.context(),
+            architecture: architecture.clone(),
             targets: 0,
             extras: Extras::None,
             training: Vec::new(),
@@ -144,9 +144,9 @@ impl<'a> Rows<'a> {
         values
     }
 
-    /// Windows of these rows in units of their own.
+    /// Windows of these rows as the network sees them.
     pub(super) fn windows(&self, places: &[Place]) -> Normalised {
-        normalise(&self.inputs(places), self.window, self.channels, self.context)
+        self.architecture.normalised(&self.inputs(places))
     }
 
     /// Features of these rows in units of the training's, and targets likewise.

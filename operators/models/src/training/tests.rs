@@ -23,8 +23,15 @@ fn series(rows: usize, seed: u64) -> Vec<f32> {
 
 fn of_windows() -> [Architecture; 3] {
     [
-        Architecture::Autoencoder(Autoencoder { window: 24, channels: 2, hidden: 48, code: 8, scored: 4 }),
-        Architecture::Tcn(Tcn { window: 25, channels: 2, width: 16 }),
+        Architecture::Autoencoder(Autoencoder {
+            window: 24,
+            channels: 2,
+            hidden: 48,
+            code: 8,
+            scored: 4,
+            ..Autoencoder::default()
+        }),
+        Architecture::Tcn(Tcn { window: 25, channels: 2, width: 16, ..Tcn::default() }),
         Architecture::Patch(Patch {
             window: 24,
             channels: 2,
@@ -32,6 +39,7 @@ fn of_windows() -> [Architecture; 3] {
             embedding: 16,
             memory: 64,
             neighbours: 3,
+            ..Patch::default()
         }),
     ]
 }

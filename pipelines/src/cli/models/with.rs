@@ -35,9 +35,12 @@ pub(in crate::cli) struct ModelsArgs {
     output: Output,
 }
 
+/// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(in crate::cli) enum Output {
+    /// For people.
     Table,
+    /// For scripts.
     Json,
 }
 
@@ -84,17 +87,17 @@ fn print<T: Serialize>(args: &ModelsArgs, result: &T, text: impl FnOnce(&T) -> S
 
 /// Who changes a registry, and why.
 #[derive(Debug, Args)]
-pub(super) struct ByArgs {
+pub(in crate::cli) struct ByArgs {
     /// Who does it.
     #[arg(long, env = "USER", hide_env = true, default_value = "unknown", value_name = "WHO")]
     by: String,
     /// Why; kept with it.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
-    pub(super) note: String,
+    pub(in crate::cli) note: String,
 }
 
 impl ByArgs {
-    pub(super) fn author(&self) -> Author {
+    pub(in crate::cli) fn author(&self) -> Author {
         // To the second: that is what people read.
         Author { by: self.by.clone(), at: Time::from_us(chrono::Utc::now().timestamp() * 1_000_000) }
     }
@@ -112,7 +115,7 @@ pub(super) fn champion(registry: &Registry, name: &str) -> Result<Option<Version
 }
 
 /// A number as people read it: six digits that count.
-pub(super) fn number(value: f64) -> String {
+pub(in crate::cli) fn number(value: f64) -> String {
     const DIGITS: i32 = 6;
     let magnitude = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
     if !(-5..15).contains(&magnitude) {

@@ -1,0 +1,263 @@
+//! A model of series that asks a network, as run: three stages, each of which is an operator of its own elsewhere.
+//!
+//! ```text
+//!   rows ─▶ windows, by key ─▶ the network, on a thread ─▶ its scores against the key's past ones: p-value, alarm
+//!           (series)           beside the worker (score)    (series)
+//! ```
+//!
+//! Both stages by key keep their own state in checkpoints; the worker never waits for the network. What a network is trained on are the rows
+//! that leave the first stage.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Float64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use thalweg_engine::BatchStream;
+use thalweg_engine::control::JobError;
+use thalweg_engine::watermark::Reports;
+use thalweg_operators::rows::{OFFSET, SPLIT, StepCounters, TIME, map_batches};
+use thalweg_operators::series::{
+    DetectModel, SeriesConfig, SeriesJob, SeriesRows, WindowModel, held_part, series, stage, window_columns,
+};
+use thalweg_schemas::time::timestamp_type;
+use thalweg_series::detect::{Detector, DetectorConfig};
+use thalweg_series::stream::{Windower, WindowerConfig};
+
+use super::columns::{Arrangement, with_hidden};
+use super::{Built, Dataflow, series_rows};
+use crate::plan::{NamedExpr, PlannedNetwork, PlannedSeries, PlannedStep, TRAINED_AT, key_column};
+
+/// The stage whose state are the latest rows of each key.
+const WINDOWS: &str = "windows";
+
+/// What leaves the first stage: the columns that are handed on, the keys, the values that are watched, when they were, and windows.
+struct Layout {
+    passed: usize,
+    keys: usize,
+    inputs: usize,
+}
+
+impl Layout {
+    fn of(planned: &PlannedSeries) -> Self {
+        Layout { passed: planned.passed.len(), keys: planned.keys.len(), inputs: planned.inputs.len() }
+    }
+
+    /// The columns that the step hands on.
+    fn passed(step: &PlannedStep, planned: &PlannedSeries) -> impl Iterator<Item = Field> {
+        // Those of rows that waited at a checkpoint may be new: see `thalweg_operators::series`.
+        planned.passed.iter().map(|at| step.input_columns.field(*at).clone().with_nullable(true))
+    }
+
+    /// The columns that the first stage hands on.
+    fn columns(step: &PlannedStep, planned: &PlannedSeries) -> Vec<Field> {
+        let passed = Self::passed(step, planned);
+        let keys = (0..).zip(&planned.keys).map(|(at, key)| key.field().with_name(key_column(at)));
+        let values = (0..planned.inputs.len()).map(|at| number("value", at));
+        let at = std::iter::once(Field::new(TRAINED_AT, timestamp_type(), false));
+        passed.chain(keys).chain(values).chain(at).collect()
+    }
+
+    /// Where the windows stand, once they are made; behind them the row by itself, centres and scales.
+    fn window(&self) -> usize {
+        self.passed + self.keys + self.inputs + 1
+    }
+
+    /// What the detector takes, once the network was asked.
+    fn judged(&self, batch: &RecordBatch) -> Result<SeriesRows, JobError> {
+        let columns = batch.columns();
+        let (keys, values) = (self.passed, self.passed + self.keys);
+        let (at, units) = (values + self.inputs, values + self.inputs + 1);
+        let said = units + 2 * self.inputs;
+        let (status, hidden) = (said + 1 + 2 * self.inputs, said + 3 + 2 * self.inputs);
+        let failed = |status: Option<&str>| matches!(status, Some("failed" | "timed_out"));
+        let failed: Float64Array = columns[status]
+            .as_string::<i32>()
+            .iter()
+            .map(|status| Some(if failed(status) { 1.0 } else { 0.0 }))
+            .collect();
+        let mut inputs = columns[values..at].to_vec();
+        inputs.push(Arc::clone(&columns[said]));
+        inputs.push(Arc::new(failed));
+        inputs.extend_from_slice(&columns[said + 1..status]);
+        inputs.extend_from_slice(&columns[units..said]);
+        let [time, split, offset] = &columns[hidden..] else {
+            return Err("a network's rows lack their hidden columns; this is a bug in Thalweg".into());
+        };
+        Ok(SeriesRows {
+            keys: columns[keys..values].to_vec(),
+            columns: columns[..self.passed].to_vec(),
+            at: Arc::clone(&columns[at]),
+            inputs,
+            time: Arc::clone(time),
+            order: Some((Arc::clone(split), Arc::clone(offset))),
+        })
+    }
+}
+
+fn number(what: &str, at: usize) -> Field {
+    Field::new(format!("__{what}_{at}"), DataType::Float64, true)
+}
+
+impl<'scope> Dataflow<'_, 'scope> {
+    /// Rows with what the detector says of the network's scores.
+    pub(super) fn network(
+        &self,
+        step: &PlannedStep,
+        planned: &PlannedSeries,
+        of: (&DetectorConfig, &PlannedNetwork),
+        counters: &Arc<StepCounters>,
+        input: (BatchStream<'scope>, Arrangement),
+        reports: Reports<'scope>,
+    ) -> BatchStream<'scope> {
+        let (config, network) = of;
+        let windows = self.windows(step, planned, &network.windows, counters, input, reports.clone());
+        let layout = Layout::of(planned);
+        let asked = self.ask(windows, step, planned, network, counters);
+        let series_config = SeriesConfig {
+            name: step.name.clone(),
+            keys: planned.keys.iter().map(NamedExpr::field).collect(),
+            columns: Layout::passed(step, planned).collect(),
+            inputs: planned.inputs.len() + config.said(),
+            forget_after_us: planned.forget_after_us,
+            time_zone: planned.time_zone,
+            order: step.order,
+        };
+        let job = SeriesJob {
+            // The first stage knows the same keys.
+            counts: false,
+            ..self.series_job(&step.name, counters)
+        };
+        let detector = Detector::new(config.clone()).expect("invariant: a plan's models are checked");
+        let model = DetectModel::new(detector, &planned.input_names()).asking(&network.file.version);
+        series(asked, reports, series_config, model, job, move |batch| layout.judged(batch).map(Some))
+    }
+
+    /// The first stage by itself: what a network is trained on.
+    pub(super) fn training(
+        &self,
+        step: &PlannedStep,
+        planned: &PlannedSeries,
+        windows: &WindowerConfig,
+        counters: &Arc<StepCounters>,
+        input: (BatchStream<'scope>, Arrangement),
+        reports: Reports<'scope>,
+    ) -> Built<'scope> {
+        let columns = Layout::columns(step, planned).into_iter();
+        let visible: SchemaRef = Arc::new(Schema::new(
+            columns.chain(window_columns(windows.rows, windows.inputs)).collect::<Vec<_>>(),
+        ));
+        let schema = with_hidden(&visible, true);
+        Built { rows: self.windows(step, planned, windows, counters, input, reports), schema }
+    }
+
+    /// The first stage: [`Layout::columns`], then those of windows.
+    fn windows(
+        &self,
+        step: &PlannedStep,
+        planned: &PlannedSeries,
+        windows: &WindowerConfig,
+        counters: &Arc<StepCounters>,
+        (rows, arranged): (BatchStream<'scope>, Arrangement),
+        reports: Reports<'scope>,
+    ) -> BatchStream<'scope> {
+        let name = stage(&step.name, WINDOWS);
+        let config = SeriesConfig {
+            name: name.clone(),
+            keys: planned.keys.iter().map(NamedExpr::field).collect(),
+            columns: Layout::columns(step, planned),
+            inputs: planned.inputs.len(),
+            forget_after_us: planned.forget_after_us,
+            time_zone: planned.time_zone,
+            order: true,
+        };
+        let mut rows_of = series_rows(step, planned, arranged, counters);
+        let take = move |batch: &RecordBatch| {
+            let Some(mut rows) = rows_of(batch)? else { return Ok(None) };
+            rows.columns.extend(rows.keys.iter().cloned());
+            rows.columns.extend(rows.inputs.iter().cloned());
+            rows.columns.push(Arc::clone(&rows.at));
+            Ok(Some(rows))
+        };
+        let model = WindowModel::new(Windower::new(windows.clone()));
+        series(rows, reports, config, model, self.series_job(&name, counters), take)
+    }
+
+    /// The second stage: [`Layout::columns`], centres and scales, then what the network says.
+    #[cfg(feature = "models")]
+    fn ask(
+        &self,
+        rows: BatchStream<'scope>,
+        step: &PlannedStep,
+        planned: &PlannedSeries,
+        network: &PlannedNetwork,
+        counters: &Arc<StepCounters>,
+    ) -> BatchStream<'scope> {
+        use std::time::Duration;
+
+        use thalweg_models::step::{ScoreConfig, ScoreRows};
+        use thalweg_models::worker::WorkerConfig;
+
+        let layout = Layout::of(planned);
+        let (window, inputs) = (layout.window(), layout.inputs);
+        let all = window_columns(network.windows.rows, inputs);
+        let units = all.len() - 2 * inputs;
+        let hidden = [(TIME, timestamp_type()), (SPLIT, DataType::Int64), (OFFSET, DataType::Int64)];
+        let names = |what: &str| (0..inputs).map(|at| number(what, at).name().clone()).collect();
+        let time_limit = network.time_limit_us.map(|us| Duration::from_micros(us.unsigned_abs()));
+        let config = ScoreConfig {
+            name: step.name.clone(),
+            columns: Layout::columns(step, planned).into_iter().chain(all[units..].iter().cloned()).collect(),
+            inputs: vec![network.windows.rows * inputs],
+            outputs: vec![vec!["__score".to_owned()], names("expected"), names("share")],
+            hidden: hidden.map(|(name, of)| Field::new(name, of, false)).to_vec(),
+            version: network.file.version.clone(),
+            worker: WorkerConfig { time_limit, ..WorkerConfig::default() },
+        };
+        let model = match super::score::open(&network.file, &self.job.device) {
+            Ok(model) => model,
+            Err(error) => {
+                self.control.fail(error);
+                return map_batches(rows, &step.name, self.control.clone(), |_| Ok(None));
+            }
+        };
+        let take = move |batch: &RecordBatch| {
+            let columns = batch.columns();
+            let units = window + units;
+            let mut kept = columns[..window].to_vec();
+            kept.extend_from_slice(&columns[units..units + 2 * inputs]);
+            Ok(Some(ScoreRows {
+                columns: kept,
+                inputs: vec![Arc::clone(&columns[window])],
+                hidden: columns[units + 2 * inputs..].to_vec(),
+            }))
+        };
+        let counters = Arc::clone(&counters.series);
+        thalweg_models::step::score(rows, config, model, self.control.clone(), counters, take)
+    }
+
+    /// No plan asks a network in a program that has none.
+    #[cfg(not(feature = "models"))]
+    fn ask(
+        &self,
+        rows: BatchStream<'scope>,
+        step: &PlannedStep,
+        _planned: &PlannedSeries,
+        _network: &PlannedNetwork,
+        _counters: &Arc<StepCounters>,
+    ) -> BatchStream<'scope> {
+        self.control.fail("this program was built without trained models; build it with them: make models");
+        map_batches(rows, &step.name, self.control.clone(), |_| Ok(None))
+    }
+
+    pub(super) fn series_job(&self, stage: &str, counters: &Arc<StepCounters>) -> SeriesJob {
+        SeriesJob {
+            sources: self.job.sources.len(),
+            control: self.control.clone(),
+            counters: Arc::clone(&counters.series),
+            counts: true,
+            cuts: self.job.cuts.clone(),
+            restored: self.restored(stage),
+            restored_held: self.restored(&held_part(stage)),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Networks that models of series ask: which one it is, and whether it fits the step; and the plan of what one is trained on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use thalweg_operators::series::ROW;
+use thalweg_schemas::time::timestamp_type;
+use thalweg_series::stream::WindowerConfig;
+
+use super::check::Checker;
+use super::check_for;
+use super::model::{ModelFile, Plan, PlannedNetwork, SeriesModelKind, StepKind};
+use crate::spec::{DetectSpec, ModelSpec, Problem, SinkSpec, Span, Spanned, Spec, StdoutSpec, StepSpec};
+
+/// When the values of a row were, beside the rows that a network is trained on.
+pub(crate) const AT: &str = "__at";
+
+/// Rows of a window that a model yet to be trained is planned with; whoever trains it says how many it has.
+const ROWS: usize = 2;
+
+/// What should have been there is not, which has been said.
+pub(super) struct Missing;
+
+/// A model of windows that was found.
+struct Found {
+    file: ModelFile,
+    /// The method that it is of.
+    method: &'static str,
+    /// Rows of a window.
+    rows: usize,
+    /// Values of a row.
+    inputs: usize,
+    /// Whether windows come in units of the stream.
+    in_stream_units: bool,
+}
+
+impl Checker<'_> {
+    /// The network of a step that looks for anomalies, where its method has one.
+    pub(super) fn network(
+        &mut self,
+        spec: &DetectSpec,
+        every_us: Option<i64>,
+        at: Span,
+        step: &StepSpec,
+    ) -> Result<Option<Arc<PlannedNetwork>>, Missing> {
+        let path = format!("steps.{}.detect", step.name.value);
+        let Some(method) = spec.method.as_ref().filter(|method| method.value.is_network()) else {
+            return self.none_is_asked(spec, &path);
+        };
+        let method = method.value.name();
+        let time_limit_us = spec.time_limit.as_ref().map(|limit| limit.us);
+        let interval_us = spec.series.every.as_ref().map(|every| every.us).or(every_us);
+        let train = format!("thalweg train {} --step {}", self.spec.source.file.display(), step.name.value);
+        let untrained = self.untrained == Some(step.name.value.as_str());
+        let Some(model) = &spec.model else {
+            if !step.incomplete {
+                let hint = format!(
+                    "say which: model: models/{}; {train} makes one, once it has its name",
+                    step.name.value
+                );
+                self.problem(at, &path, format!("the method {method} asks a model"), Some(hint));
+            }
+            return Err(Missing);
+        };
+        let path = format!("{path}.model");
+        let inputs = spec.on.len();
+        if untrained {
+            let file = ModelFile { version: model.value.clone(), is_onnx: false, bytes: Vec::new() };
+            let windows = WindowerConfig { inputs, rows: ROWS, interval_us };
+            return Ok(Some(Arc::new(PlannedNetwork { file, windows, time_limit_us })));
+        }
+        let found = match find(model) {
+            Ok(found) => found,
+            Err(message) => {
+                self.problem(model.at, &path, message, Some(format!("{train} makes one")));
+                return Err(Missing);
+            }
+        };
+        let wrong = if found.method != method {
+            let is = format!("it is of the kind {}, and the method is {method}", found.method);
+            Some((is, format!("write method: {}, or name another model", found.method)))
+        } else if !found.in_stream_units {
+            let is = "it sees windows in units of their own, and was not trained for a step".to_owned();
+            Some((is, format!("{train} makes one for this step")))
+        } else if found.inputs != inputs && !spec.on.is_empty() {
+            let is = format!("it sees {} columns, and the step watches {inputs}", found.inputs);
+            Some((is, format!("{train} makes one for these columns")))
+        } else {
+            None
+        };
+        if let Some((message, hint)) = wrong {
+            self.problem(model.at, &path, message, Some(hint));
+            return Err(Missing);
+        }
+        let windows = WindowerConfig { inputs, rows: found.rows, interval_us };
+        Ok(Some(Arc::new(PlannedNetwork { file: found.file, windows, time_limit_us })))
+    }
+
+    fn none_is_asked(
+        &mut self,
+        spec: &DetectSpec,
+        path: &str,
+    ) -> Result<Option<Arc<PlannedNetwork>>, Missing> {
+        let method = spec.method.as_ref().map_or("auto", |method| method.value.name());
+        let asked = [
+            ("model", spec.model.as_ref().map(|model| model.at)),
+            ("time_limit", spec.time_limit.as_ref().map(|limit| limit.at)),
+        ];
+        let mut result = Ok(None);
+        for (field, at) in asked {
+            let Some(at) = at else { continue };
+            let hint = "leave it out, or say method: autoencoder, tcn or patch".to_owned();
+            let message = format!("the method {method} asks no trained model, so it has no {field}");
+            self.problem(at, &format!("{path}.{field}"), message, Some(hint));
+            result = Err(Missing);
+        }
+        result
+    }
+}
+
+/// The plan of what the network of the step `name` is trained on: that step as windows of `rows` rows, what leads to it, and one sink
+/// of their keys ([`PlannedSeries::keys`](super::PlannedSeries::keys) in their order), times and rows in the key's units.
+///
+/// # Errors
+/// All that is wrong with this part of the pipeline; none where there is no such step, or its method has no network.
+#[cfg(feature = "models")]
+pub fn untrained(spec: &Spec, name: &str, rows: Option<usize>) -> Result<Plan, Vec<Problem>> {
+    let mut spec = spec.clone();
+    let needed = needed(&spec, name);
+    spec.steps.0.retain(|step| needed.contains(step.name.value.as_str()));
+    let spanned = |text: &str| Spanned::new(text.to_owned(), Span::default());
+    spec.sinks.0 = vec![SinkSpec {
+        name: spanned("training"),
+        from: spanned(name),
+        parquet: None,
+        delta: None,
+        kafka: None,
+        jsonl: None,
+        stdout: Some(StdoutSpec {}),
+        incomplete: false,
+    }];
+    let mut plan = check_for(&spec, Some(name))?;
+    let Some(step) = plan.steps.iter_mut().find(|step| step.name == name) else { return Err(Vec::new()) };
+    let StepKind::Series(series) = &mut step.kind else { return Err(Vec::new()) };
+    let Some(network) = series.network.take() else { return Err(Vec::new()) };
+    let windows = WindowerConfig { rows: rows.unwrap_or(ROWS), ..network.windows.clone() };
+    let inputs = windows.inputs;
+    series.model = SeriesModelKind::Windows(windows);
+    (series.passed, series.having) = (Vec::new(), None);
+    let mut columns: Vec<Field> =
+        (0..).zip(&series.keys).map(|(at, key)| key.field().with_name(key_column(at))).collect();
+    columns.push(Field::new(AT, timestamp_type(), false));
+    columns.extend(
+        thalweg_operators::series::window_columns(1, inputs).into_iter().filter(|field| field.name() == ROW),
+    );
+    step.columns = Arc::new(Schema::new(columns));
+    let columns = Arc::clone(&step.columns);
+    for sink in &mut plan.sinks {
+        sink.input.projection = (0..columns.fields().len()).collect();
+        sink.columns = Arc::clone(&columns);
+    }
+    Ok(plan)
+}
+
+/// The column of a key, where a network's rows are handed on.
+pub(crate) fn key_column(at: usize) -> String {
+    format!("__key_{at}")
+}
+
+// The step and all that lead to it.
+#[cfg(feature = "models")]
+fn needed(spec: &Spec, name: &str) -> BTreeSet<String> {
+    let mut needed = BTreeSet::from([name.to_owned()]);
+    loop {
+        let before = needed.len();
+        let from: Vec<String> = spec
+            .steps
+            .iter()
+            .filter(|step| needed.contains(step.name.value.as_str()))
+            .flat_map(|step| step.from.iter().map(|from| from.value.clone()))
+            .collect();
+        needed.extend(from);
+        if needed.len() == before {
+            return needed;
+        }
+    }
+}
+
+/// What can be trained of a pipeline: steps with a method that asks a network.
+#[cfg(feature = "models")]
+pub fn trainable(spec: &Spec) -> Vec<(&StepSpec, &DetectSpec)> {
+    let mut trainable = Vec::new();
+    for step in spec.steps.iter() {
+        if let Some(Spanned { value: ModelSpec::Detect(detect), .. }) = &step.model
+            && detect.method.as_ref().is_some_and(|method| method.value.is_network())
+        {
+            trainable.push((step, detect));
+        }
+    }
+    trainable
+}
+
+#[cfg(not(feature = "models"))]
+fn find(_model: &str) -> Result<Found, String> {
+    Err(super::score::ABSENT.to_owned())
+}
+
+#[cfg(feature = "models")]
+fn find(model: &str) -> Result<Found, String> {
+    use thalweg_models::architecture::Units;
+    use thalweg_models::device::Device;
+    use thalweg_models::model::Model;
+    use thalweg_models::registry::FileKind;
+
+    let (version, kind, bytes) = super::score::read(model)?;
+    if kind == FileKind::Onnx {
+        return Err(format!(
+            "{model} is an ONNX model; score asks such, with windows that a step before makes"
+        ));
+    }
+    let opened = Model::from_bytes(&bytes, Device::Cpu).map_err(|error| format!("{model}: {error}"))?;
+    let architecture = &opened.manifest().architecture;
+    Ok(Found {
+        method: architecture.name(),
+        rows: architecture.window(),
+        inputs: architecture.channels(),
+        in_stream_units: architecture.units() == Units::Stream,
+        file: ModelFile { version, is_onnx: false, bytes },
+    })
+}
