@@ -20,6 +20,8 @@ pub mod forecasts;
 pub mod known;
 pub mod outputs;
 pub mod picture;
+#[cfg(feature = "models")]
+pub mod shadow;
 mod table;
 
 pub use table::open;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Without names all three run; the patch model takes most of the time. The folder holds files of `value,label`, and `index.json` with the rows of each that may be trained on. Scores are causal: a row's window
-//! ends with it. Beside the raw score stands its exponential mean over the rows of a period, as the period is found for the measure.
+//! ends with it, in units of the rows before it. Beside the raw score stands its exponential mean over the rows of a period, as the period is found for the measure.
 
 #![allow(clippy::print_stdout, reason = "an example")]
 
@@ -16,11 +16,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Deserialize;
-use thalweg_models::architecture::{Architecture, Autoencoder, Patch, Tcn};
+use thalweg_models::architecture::Architecture;
 use thalweg_models::device::Device;
 use thalweg_models::infer::Infer;
 use thalweg_models::training::{TrainingConfig, TrainingData, train};
+use thalweg_series::Observation;
 use thalweg_series::measure::{find_length_rank, vus_pr};
+use thalweg_series::stream::{Windowed, Windower, WindowerConfig};
 
 #[derive(Deserialize)]
 struct Entry {
@@ -33,11 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let index = fs::read_to_string(Path::new(&folder).join("index.json"))?;
     let entries: Vec<Entry> = serde_json::from_str(&index)?;
     let named: Vec<String> = std::env::args().skip(2).collect();
-    let mut architectures = vec![
-        Architecture::Autoencoder(Autoencoder::default()),
-        Architecture::Tcn(Tcn::default()),
-        Architecture::Patch(Patch::default()),
-    ];
+    let mut architectures: Vec<Architecture> = ["autoencoder", "tcn", "patch"]
+        .iter()
+        .filter_map(|name| Architecture::of_stream(name, 1, None))
+        .collect();
     architectures
         .retain(|architecture| named.is_empty() || named.iter().any(|name| name == architecture.name()));
     let mut sums = vec![[0.0; 2]; architectures.len()];
@@ -67,22 +68,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A score for each row; 0 where there is none.
+/// A score for each row, as `detect` asks for it; 0 where there is none.
 fn scores(
     architecture: &Architecture,
     values: &[f64],
     train_rows: usize,
 ) -> Result<Vec<f64>, Box<dyn Error>> {
-    let series: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+    let rows = architecture.window();
+    let windower = Windower::new(WindowerConfig { inputs: 1, rows, interval_us: Some(1) });
+    let (mut state, mut windowed) = (windower.begin(), Windowed::default());
+    let (mut series, mut windows, mut at) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, value) in values.iter().enumerate() {
+        let observation = Observation { time_us: row as i64, local_us: row as i64, values: &[*value] };
+        windower.observe(&mut state, observation, &mut windowed);
+        series.extend(&windowed.row);
+        if !windowed.window.is_empty() {
+            windows.extend(&windowed.window);
+            at.push(row);
+        }
+    }
     let data = TrainingData::Series(&[&series[..train_rows]]);
     let config = TrainingConfig { epochs_max: 30, batch_rows: 64, ..TrainingConfig::default() };
     let model =
         train(architecture, "tsad", data, &config, Device::Cpu, &mut |_| ControlFlow::Continue(()))?.model;
-    let window = architecture.window();
-    let padded = [vec![f32::NAN; window - 1], series].concat();
-    let windows: Vec<f32> = padded.windows(window).flatten().copied().collect();
-    let scores = model.infer(values.len(), &[&windows])?.columns.swap_remove(0);
-    Ok(scores.into_iter().map(|score| if score.is_nan() { 0.0 } else { f64::from(score) }).collect())
+    let said = model.infer(at.len(), &[&windows])?.columns.swap_remove(0);
+    let mut scores = vec![0.0; values.len()];
+    for (row, score) in at.into_iter().zip(said) {
+        scores[row] = if score.is_nan() { 0.0 } else { f64::from(score) };
+    }
+    Ok(scores)
 }
 
 fn exponential_mean(scores: &[f64], rows: usize) -> Vec<f64> {

@@ -122,6 +122,9 @@ pub(super) struct EvaluateArgs {
     /// The column of its rows' time, where they are no windows.
     #[arg(long, value_name = "COLUMN", requires = "data")]
     time: Option<String>,
+    /// The column that says whether a row is an alarm; that of a version in the shadow is shadow_is_anomaly.
+    #[arg(long, value_name = "COLUMN", default_value = "is_anomaly", requires = "data")]
+    alarms: String,
     /// Write a picture of each series (SVG).
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pictures: Option<PathBuf>,
@@ -160,8 +163,14 @@ fn rate(text: &str) -> Result<Rate, String> {
 }
 
 fn method(text: &str) -> Result<Method, String> {
-    let names = Method::ALL.map(Method::name);
     let found = Method::ALL.into_iter().find(|method| method.name() == text);
+    if found.is_some_and(Method::is_network) {
+        return Err(
+            "a network is trained for a step: judge what the step has written, with --data".to_owned()
+        );
+    }
+    let own = Method::ALL.into_iter().filter(|method| !method.is_network());
+    let names: Vec<&str> = own.map(Method::name).collect();
     found.ok_or_else(|| suggest::hint(text, &names, "choose from").unwrap_or_default())
 }
 
@@ -401,7 +410,7 @@ fn of_foretelling(
 }
 
 fn of_outputs(args: &EvaluateArgs, folder: &Path, table: &str, incidents: &Path) -> Result<ExitCode> {
-    let series = evaluate::open(folder, table, &args.key, args.time.as_deref())?;
+    let series = evaluate::open(folder, table, &args.key, args.time.as_deref(), &args.alarms)?;
     let known = match known::read(incidents, &args.key) {
         Err(error @ EvaluateError::File { .. }) => {
             logging::error(format_args!("{error}"));

@@ -13,10 +13,9 @@ use super::EvaluateError;
 use super::outputs::{OutputRow, OutputSeries};
 use crate::spec::suggest;
 
-const ALARM: &str = "is_anomaly";
 const WINDOW: [&str; 2] = ["window_start", "window_end"];
 
-/// Reads the alarms of `table` in `folder`, by the values of the columns `key`. Where its rows have no window, `time` names the
+/// Reads the alarms of `table` in `folder`, rows in which the column `alarm` is true, by the values of the columns `key`. Where its rows have no window, `time` names the
 /// column of their time.
 ///
 /// # Errors
@@ -26,14 +25,15 @@ pub fn open(
     table: &str,
     key: &[String],
     time: Option<&str>,
+    alarm: &str,
 ) -> Result<Vec<OutputSeries>, EvaluateError> {
     let session = Session::open(folder)?;
     // Says, too, which tables there are where this one is not.
     let schema = session.query(&format!("select * from {table} limit 0"))?.schema;
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let has = |name: &str| names.contains(&name);
-    if !has(ALARM) {
-        let message = format!("table {table} has no column {ALARM}");
+    if !has(alarm) {
+        let message = format!("table {table} has no column {alarm}");
         let hint = format!("name the output of a step detect; its columns are {}", suggest::list(&names));
         return Err(EvaluateError::Table { message, hint });
     }
@@ -56,7 +56,7 @@ pub fn open(
     }
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let keys = key.iter().map(|name| format!("cast({} as varchar), ", quoted(name))).collect::<String>();
-    let sql = format!("select {keys}{}, {}, {} from {table}", quoted(from), quoted(to), quoted(ALARM));
+    let sql = format!("select {keys}{}, {}, {} from {table}", quoted(from), quoted(to), quoted(alarm));
     let mut series: BTreeMap<Vec<String>, Vec<OutputRow>> = BTreeMap::new();
     session.stream(&sql, &mut |batch| {
         take(&batch, key.len(), &mut series).map_err(|error| QueryError::Sql(error.to_string()))?;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   rows ─▶ windows, by key ─▶ the network, on a thread ─▶ its scores against the key's past ones: p-value, alarm
-//!           (series)           beside the worker (score)    (series)
+//!           (series)           beside the worker (score);   (series)
+//!                              then the one in its shadow
 //! ```
 //!
 //! Both stages by key keep their own state in checkpoints; the worker never waits for the network. What a network is trained on are the rows
@@ -25,7 +26,7 @@ use thalweg_series::stream::{Windower, WindowerConfig};
 
 use super::columns::{Arrangement, with_hidden};
 use super::{Built, Dataflow, series_rows};
-use crate::plan::{NamedExpr, PlannedNetwork, PlannedSeries, PlannedStep, TRAINED_AT, key_column};
+use crate::plan::{ModelFile, NamedExpr, PlannedNetwork, PlannedSeries, PlannedStep, TRAINED_AT, key_column};
 
 /// The stage whose state are the latest rows of each key.
 const WINDOWS: &str = "windows";
@@ -62,24 +63,37 @@ impl Layout {
         self.passed + self.keys + self.inputs + 1
     }
 
+    /// Where what a network says stands, once it was asked: [`Layout::columns`], centres and scales come before it.
+    fn said(&self) -> usize {
+        self.window() + 2 * self.inputs
+    }
+
+    /// How many columns that are: a score, what was expected, shares, and status and version.
+    fn said_width(&self) -> usize {
+        1 + 2 * self.inputs + 2
+    }
+
     /// What the detector takes, once the network was asked.
-    fn judged(&self, batch: &RecordBatch) -> Result<SeriesRows, JobError> {
+    fn judged(&self, batch: &RecordBatch, networks: usize) -> Result<SeriesRows, JobError> {
         let columns = batch.columns();
         let (keys, values) = (self.passed, self.passed + self.keys);
-        let (at, units) = (values + self.inputs, values + self.inputs + 1);
-        let said = units + 2 * self.inputs;
-        let (status, hidden) = (said + 1 + 2 * self.inputs, said + 3 + 2 * self.inputs);
-        let failed = |status: Option<&str>| matches!(status, Some("failed" | "timed_out"));
-        let failed: Float64Array = columns[status]
-            .as_string::<i32>()
-            .iter()
-            .map(|status| Some(if failed(status) { 1.0 } else { 0.0 }))
-            .collect();
+        let (at, units, mut said) = (values + self.inputs, self.window(), self.said());
         let mut inputs = columns[values..at].to_vec();
-        inputs.push(Arc::clone(&columns[said]));
-        inputs.push(Arc::new(failed));
-        inputs.extend_from_slice(&columns[said + 1..status]);
-        inputs.extend_from_slice(&columns[units..said]);
+        for _ in 0..networks {
+            let status = said + 1 + 2 * self.inputs;
+            let failed = |status: Option<&str>| matches!(status, Some("failed" | "timed_out"));
+            let failed: Float64Array = columns[status]
+                .as_string::<i32>()
+                .iter()
+                .map(|status| Some(if failed(status) { 1.0 } else { 0.0 }))
+                .collect();
+            inputs.push(Arc::clone(&columns[said]));
+            inputs.push(Arc::new(failed));
+            inputs.extend_from_slice(&columns[said + 1..status]);
+            inputs.extend_from_slice(&columns[units..self.said()]);
+            said += self.said_width();
+        }
+        let hidden = said;
         let [time, split, offset] = &columns[hidden..] else {
             return Err("a network's rows lack their hidden columns; this is a bug in Thalweg".into());
         };
@@ -92,6 +106,17 @@ impl Layout {
             order: Some((Arc::clone(split), Arc::clone(offset))),
         })
     }
+}
+
+/// What a network is asked of.
+struct Asked<'a> {
+    /// The visible columns that come in; hidden ones follow.
+    columns: &'a [Field],
+    /// Which of them go on.
+    kept: &'a [usize],
+    /// Where the windows stand.
+    window: usize,
+    file: &'a ModelFile,
 }
 
 fn number(what: &str, at: usize) -> Field {
@@ -110,14 +135,33 @@ impl<'scope> Dataflow<'_, 'scope> {
         reports: Reports<'scope>,
     ) -> BatchStream<'scope> {
         let (config, network) = of;
-        let windows = self.windows(step, planned, &network.windows, counters, input, reports.clone());
+        let mut rows = self.windows(step, planned, &network.windows, counters, input, reports.clone());
         let layout = Layout::of(planned);
-        let asked = self.ask(windows, step, planned, network, counters);
+        let mut columns = Layout::columns(step, planned);
+        columns.extend(window_columns(network.windows.rows, network.windows.inputs));
+        let mut window = layout.window();
+        // The row by itself is for training.
+        let mut kept: Vec<usize> =
+            (0..columns.len()).filter(|at| !(window..window + 2).contains(at)).collect();
+        let files: Vec<&ModelFile> = [&network.file].into_iter().chain(&network.shadow).collect();
+        for (number, file) in files.iter().enumerate() {
+            let keeps_window = number + 1 < files.len();
+            if keeps_window {
+                kept.push(window);
+            }
+            let asked = Asked { columns: &columns, kept: &kept, window, file };
+            (rows, columns) = self.ask(rows, step, network, &asked, counters);
+            if keeps_window {
+                window = kept.len() - 1;
+                kept = (0..columns.len()).filter(|at| *at != window).collect();
+            }
+        }
+        let networks = files.len();
         let series_config = SeriesConfig {
             name: step.name.clone(),
             keys: planned.keys.iter().map(NamedExpr::field).collect(),
             columns: Layout::passed(step, planned).collect(),
-            inputs: planned.inputs.len() + config.said(),
+            inputs: planned.inputs.len() + networks * config.said(),
             forget_after_us: planned.forget_after_us,
             time_zone: planned.time_zone,
             order: step.order,
@@ -128,8 +172,13 @@ impl<'scope> Dataflow<'_, 'scope> {
             ..self.series_job(&step.name, counters)
         };
         let detector = Detector::new(config.clone()).expect("invariant: a plan's models are checked");
-        let model = DetectModel::new(detector, &planned.input_names()).asking(&network.file.version);
-        series(asked, reports, series_config, model, job, move |batch| layout.judged(batch).map(Some))
+        let mut model = DetectModel::new(detector, &planned.input_names()).asking(&network.file.version);
+        if let Some(shadow) = &network.shadow {
+            model = model.shadowed_by(&shadow.version);
+        }
+        series(rows, reports, series_config, model, job, move |batch| {
+            layout.judged(batch, networks).map(Some)
+        })
     }
 
     /// The first stage by itself: what a network is trained on.
@@ -182,57 +231,54 @@ impl<'scope> Dataflow<'_, 'scope> {
         series(rows, reports, config, model, self.series_job(&name, counters), take)
     }
 
-    /// The second stage: [`Layout::columns`], centres and scales, then what the network says.
+    /// The second stage: the columns that are kept, then what the network says; and the names of these.
     #[cfg(feature = "models")]
     fn ask(
         &self,
         rows: BatchStream<'scope>,
         step: &PlannedStep,
-        planned: &PlannedSeries,
         network: &PlannedNetwork,
+        asked: &Asked<'_>,
         counters: &Arc<StepCounters>,
-    ) -> BatchStream<'scope> {
+    ) -> (BatchStream<'scope>, Vec<Field>) {
         use std::time::Duration;
 
         use thalweg_models::step::{ScoreConfig, ScoreRows};
         use thalweg_models::worker::WorkerConfig;
 
-        let layout = Layout::of(planned);
-        let (window, inputs) = (layout.window(), layout.inputs);
-        let all = window_columns(network.windows.rows, inputs);
-        let units = all.len() - 2 * inputs;
+        let WindowerConfig { rows: of_window, inputs, .. } = network.windows;
         let hidden = [(TIME, timestamp_type()), (SPLIT, DataType::Int64), (OFFSET, DataType::Int64)];
         let names = |what: &str| (0..inputs).map(|at| number(what, at).name().clone()).collect();
         let time_limit = network.time_limit_us.map(|us| Duration::from_micros(us.unsigned_abs()));
         let config = ScoreConfig {
             name: step.name.clone(),
-            columns: Layout::columns(step, planned).into_iter().chain(all[units..].iter().cloned()).collect(),
-            inputs: vec![network.windows.rows * inputs],
+            columns: asked.kept.iter().map(|at| asked.columns[*at].clone()).collect(),
+            inputs: vec![of_window * inputs],
             outputs: vec![vec!["__score".to_owned()], names("expected"), names("share")],
             hidden: hidden.map(|(name, of)| Field::new(name, of, false)).to_vec(),
-            version: network.file.version.clone(),
+            version: asked.file.version.clone(),
             worker: WorkerConfig { time_limit, ..WorkerConfig::default() },
         };
-        let model = match super::score::open(&network.file, &self.job.device) {
+        let mut columns = config.columns.clone();
+        columns.extend(ScoreConfig::added(&config.outputs));
+        let model = match super::score::open(asked.file, &self.job.device) {
             Ok(model) => model,
             Err(error) => {
                 self.control.fail(error);
-                return map_batches(rows, &step.name, self.control.clone(), |_| Ok(None));
+                return (map_batches(rows, &step.name, self.control.clone(), |_| Ok(None)), columns);
             }
         };
+        let (kept, window, hidden) = (asked.kept.to_vec(), asked.window, asked.columns.len());
         let take = move |batch: &RecordBatch| {
             let columns = batch.columns();
-            let units = window + units;
-            let mut kept = columns[..window].to_vec();
-            kept.extend_from_slice(&columns[units..units + 2 * inputs]);
             Ok(Some(ScoreRows {
-                columns: kept,
+                columns: kept.iter().map(|at| Arc::clone(&columns[*at])).collect(),
                 inputs: vec![Arc::clone(&columns[window])],
-                hidden: columns[units + 2 * inputs..].to_vec(),
+                hidden: columns[hidden..].to_vec(),
             }))
         };
         let counters = Arc::clone(&counters.series);
-        thalweg_models::step::score(rows, config, model, self.control.clone(), counters, take)
+        (thalweg_models::step::score(rows, config, model, self.control.clone(), counters, take), columns)
     }
 
     /// No plan asks a network in a program that has none.
@@ -241,12 +287,13 @@ impl<'scope> Dataflow<'_, 'scope> {
         &self,
         rows: BatchStream<'scope>,
         step: &PlannedStep,
-        _planned: &PlannedSeries,
         _network: &PlannedNetwork,
+        asked: &Asked<'_>,
         _counters: &Arc<StepCounters>,
-    ) -> BatchStream<'scope> {
-        self.control.fail("this program was built without trained models; build it with them: make models");
-        map_batches(rows, &step.name, self.control.clone(), |_| Ok(None))
+    ) -> (BatchStream<'scope>, Vec<Field>) {
+        let absent = "this program was built without trained models; build it with them: make models";
+        self.control.fail(format!("{}: {absent}", asked.file.version));
+        (map_batches(rows, &step.name, self.control.clone(), |_| Ok(None)), asked.columns.to_vec())
     }
 
     pub(super) fn series_job(&self, stage: &str, counters: &Arc<StepCounters>) -> SeriesJob {

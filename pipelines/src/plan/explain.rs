@@ -262,6 +262,9 @@ fn series_details(series: &PlannedSeries, details: &mut Vec<(String, String)>) {
             detail("settle", duration(config.settle_us));
             if let Some(network) = &series.network {
                 detail("model", format!("{}, of {} rows", network.file.version, network.windows.rows));
+                if let Some(shadow) = &network.shadow {
+                    detail("shadow", shadow.version.clone());
+                }
                 if let Some(limit) = network.time_limit_us {
                     detail("time limit", duration(limit));
                 }

@@ -256,6 +256,8 @@ impl PlannedSeries {
 pub struct PlannedNetwork {
     /// Its file.
     pub file: ModelFile,
+    /// That of the version in its shadow, which sees the same windows.
+    pub shadow: Option<ModelFile>,
     /// What it sees of a key.
     pub windows: WindowerConfig,
     /// How long it may take for a batch; `None`: any time.

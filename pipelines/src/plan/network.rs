@@ -63,17 +63,49 @@ impl Checker<'_> {
             }
             return Err(Missing);
         };
-        let path = format!("{path}.model");
         let inputs = spec.on.len();
         if untrained {
             let file = ModelFile { version: model.value.clone(), is_onnx: false, bytes: Vec::new() };
             let windows = WindowerConfig { inputs, rows: ROWS, interval_us };
-            return Ok(Some(Arc::new(PlannedNetwork { file, windows, time_limit_us })));
+            return Ok(Some(Arc::new(PlannedNetwork { file, shadow: None, windows, time_limit_us })));
         }
+        let found = self.fitting(model, &format!("{path}.model"), spec, method, &train);
+        let shadow = match &spec.shadow {
+            Some(shadow) => {
+                let path = format!("{path}.shadow");
+                let beside = self.fitting(shadow, &path, spec, method, &train)?;
+                if let Ok(found) = &found
+                    && found.rows != beside.rows
+                {
+                    let message =
+                        format!("it sees windows of {} rows, and the model of {}", beside.rows, found.rows);
+                    let hint = format!("{train} --window {} makes one that fits", found.rows);
+                    self.problem(shadow.at, &path, message, Some(hint));
+                    return Err(Missing);
+                }
+                Some(beside.file)
+            }
+            None => None,
+        };
+        let Found { file, rows, .. } = found?;
+        let windows = WindowerConfig { inputs, rows, interval_us };
+        Ok(Some(Arc::new(PlannedNetwork { file, shadow, windows, time_limit_us })))
+    }
+
+    /// A model that fits the step.
+    fn fitting(
+        &mut self,
+        model: &Spanned<String>,
+        path: &str,
+        spec: &DetectSpec,
+        method: &str,
+        train: &str,
+    ) -> Result<Found, Missing> {
+        let inputs = spec.on.len();
         let found = match find(model) {
             Ok(found) => found,
             Err(message) => {
-                self.problem(model.at, &path, message, Some(format!("{train} makes one")));
+                self.problem(model.at, path, message, Some(format!("{train} makes one")));
                 return Err(Missing);
             }
         };
@@ -89,12 +121,13 @@ impl Checker<'_> {
         } else {
             None
         };
-        if let Some((message, hint)) = wrong {
-            self.problem(model.at, &path, message, Some(hint));
-            return Err(Missing);
+        match wrong {
+            Some((message, hint)) => {
+                self.problem(model.at, path, message, Some(hint));
+                Err(Missing)
+            }
+            None => Ok(found),
         }
-        let windows = WindowerConfig { inputs, rows: found.rows, interval_us };
-        Ok(Some(Arc::new(PlannedNetwork { file: found.file, windows, time_limit_us })))
     }
 
     fn none_is_asked(
@@ -105,6 +138,7 @@ impl Checker<'_> {
         let method = spec.method.as_ref().map_or("auto", |method| method.value.name());
         let asked = [
             ("model", spec.model.as_ref().map(|model| model.at)),
+            ("shadow", spec.shadow.as_ref().map(|shadow| shadow.at)),
             ("time_limit", spec.time_limit.as_ref().map(|limit| limit.at)),
         ];
         let mut result = Ok(None);

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::logical_expr::{Expr, cast};
+use thalweg_operators::series::DetectModel;
 use thalweg_series::converge::ConvergerConfig;
 use thalweg_series::detect::{DetectorConfig, Method};
 use thalweg_series::forecast::ForecasterConfig;
@@ -86,7 +87,12 @@ impl Checker<'_> {
         }
         let described = kind.as_ref().map(|kind| kind.describe(&names));
         let added = match described {
-            Some(Ok((added, _))) => Some(added),
+            Some(Ok((mut added, _))) => {
+                if matches!(&model.value, ModelSpec::Detect(spec) if spec.shadow.is_some()) {
+                    added.extend(DetectModel::shadow_columns());
+                }
+                Some(added)
+            }
             Some(Err(error)) => {
                 // Its inputs are what `on` lists.
                 let field = if error.field == "inputs" { "on" } else { error.field };

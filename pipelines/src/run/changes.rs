@@ -156,6 +156,8 @@ fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
             if let Some(network) = &series.network {
                 // Another one may take its place: what is known of keys by it begins anew then.
                 description["network"] = network.file.version.clone().into();
+                let shadow = network.shadow.as_ref().map_or("", |shadow| shadow.version.as_str());
+                description["shadow"] = shadow.into();
             }
             description["by"] = of(&series.keys).into();
             description["reads"] = of(&series.inputs).into();

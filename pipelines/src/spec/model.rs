@@ -63,6 +63,9 @@ pub struct DetectSpec {
     /// With the methods autoencoder, tcn and patch: the trained model, by its registry and version, such as models/watched@3. `thalweg train`
     /// makes one.
     pub model: Option<Spanned<String>>,
+    /// Another version of that model, such as models/watched@latest, in its shadow: it is asked as well, and what it says stands in the columns
+    /// shadow_score, shadow_p_value, shadow_is_anomaly and shadow_version. `thalweg models compare --data` says which of them is better.
+    pub shadow: Option<Spanned<String>>,
     /// How long that model may take for some thousand rows; by default any time. With a limit, what comes out depends on the machine.
     pub time_limit: Option<Spanned<Duration>>,
 }
@@ -250,7 +253,7 @@ enum OneOrMany<T> {
 /// The fields of a step that ask a model.
 pub(super) const MODELS: [&str; 4] = ["detect", "forecast", "converge", "score"];
 
-const DETECT_FIELDS: [&str; 11] = [
+const DETECT_FIELDS: [&str; 12] = [
     "on",
     "by",
     "method",
@@ -261,6 +264,7 @@ const DETECT_FIELDS: [&str; 11] = [
     "time_zone",
     "forget_after",
     "model",
+    "shadow",
     "time_limit",
 ];
 const FORECAST_FIELDS: [&str; 9] =
@@ -299,9 +303,8 @@ fn read_detect(reader: &mut Reader, entry: &Entry<'_>) -> Option<DetectSpec> {
             .get("false_alarms")
             .and_then(|entry| reader.parsed(entry, "a rate, such as 1/day", Rate::parse)),
         settle: duration(reader, &fields, "settle"),
-        model: fields
-            .get("model")
-            .and_then(|entry| reader.text(entry.value, &entry.path, "a model, such as models/watched@3")),
+        model: reference(reader, &fields, "model"),
+        shadow: reference(reader, &fields, "shadow"),
         time_limit: duration(reader, &fields, "time_limit"),
     })
 }
@@ -398,6 +401,11 @@ fn one_column(reader: &mut Reader, fields: &Fields<'_>, key: &str, hint: &str) -
         );
     }
     (columns.len() == 1).then(|| columns.remove(0))
+}
+
+fn reference(reader: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<Spanned<String>> {
+    let entry = fields.get(key)?;
+    reader.text(entry.value, &entry.path, "a model, such as models/watched@3")
 }
 
 fn duration(reader: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<Spanned<Duration>> {

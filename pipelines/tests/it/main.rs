@@ -24,6 +24,8 @@ mod mistakes;
 mod models;
 #[cfg(feature = "models")]
 mod models_cli;
+#[cfg(feature = "models")]
+mod networks;
 mod outputs;
 mod patience;
 mod pipeline_tests;

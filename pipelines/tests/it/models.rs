@@ -12,7 +12,7 @@ use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 use crate::support::{Random, assert_same_rows, broken_off_after, job, plan, query, rows};
 
 /// 2026-03-02T12:00:00Z.
-const NOON_MS: i64 = 1_772_452_800_000;
+pub(crate) const NOON_MS: i64 = 1_772_452_800_000;
 const SECONDS: i64 = 4 * 3600;
 const TABLES: [&str; 5] = ["watched", "raw", "ahead", "outlook", "alarms"];
 
@@ -72,7 +72,7 @@ sinks:
 "#;
 
 /// Some hours of calls to a dozen models in three partitions, up to 15 s out of order. One model is slow for a while.
-fn write_calls(folder: &Path) {
+pub(crate) fn write_calls(folder: &Path) {
     let mut random = Random(11);
     let mut writer = ArchiveWriter::new(folder.join("calls"), ArchiveOptions::default()).expect("a folder");
     let mut offsets = [0; 3];
@@ -99,7 +99,7 @@ fn write_calls(folder: &Path) {
     writer.finish().expect("the archive");
 }
 
-fn options(output: &Path, workers: usize, rows_max: usize) -> RunOptions {
+pub(crate) fn options(output: &Path, workers: usize, rows_max: usize) -> RunOptions {
     let limits = TickLimits { rows_max, ..TickLimits::default() };
     RunOptions { limits, ..RunOptions::new(workers, output) }
 }

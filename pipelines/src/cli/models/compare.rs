@@ -1,5 +1,7 @@
 //! `thalweg models compare`: which of two versions measured better, and on what.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -9,14 +11,17 @@ use thalweg_models::registry::{Card, Reference, Registry};
 use super::list::kind;
 use super::with::number;
 use crate::cli::table;
+use crate::evaluate::shadow::{self, SideBySide};
 
 /// Compare two versions: their metrics side by side, which is better, and the data that they were trained on.
 ///
-/// Which way a metric is better is known of those that training and evaluation give; of others nothing is said.
+/// Which way a metric is better is known of those that training and evaluation give; of others nothing is said. With --data, also
+/// which of them knows better what is ordinary, on rows that a step asked both of: one as its model, one as its shadow.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   thalweg models compare churn@2 churn@3
-  thalweg models compare churn@champion churn@latest --output json")]
+  thalweg models compare churn@champion churn@latest --output json
+  thalweg models compare watched@champion watched@latest --data output/my_pipeline --table watched")]
 pub(super) struct CompareArgs {
     /// A version.
     #[arg(value_name = "NAME@A")]
@@ -24,6 +29,15 @@ pub(super) struct CompareArgs {
     /// Another.
     #[arg(value_name = "NAME@B")]
     second: Reference,
+    /// The folder of a job's outputs, with rows of which both said something.
+    #[arg(long, value_name = "DIR", requires = "table")]
+    data: Option<PathBuf>,
+    /// The output of the step in it, named as in SQL.
+    #[arg(long, value_name = "TABLE", requires = "data")]
+    table: Option<String>,
+    /// The column of its rows' time, where they are no windows.
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    time: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -33,6 +47,8 @@ pub(super) struct Comparison {
     metrics: Vec<Compared>,
     /// Whether both were trained on the same rows.
     is_same_data: bool,
+    /// What they said of the same rows since.
+    since: Option<SideBySide>,
 }
 
 pub(super) fn compare(registry: &Registry, args: &CompareArgs) -> Result<Comparison> {
@@ -43,7 +59,14 @@ pub(super) fn compare(registry: &Registry, args: &CompareArgs) -> Result<Compari
     };
     let metrics = compare::compare(&first, &second);
     let is_same_data = data(&first).is_some() && data(&first) == data(&second);
-    Ok(Comparison { first, second, metrics, is_same_data })
+    let since = match (&args.data, &args.table) {
+        (Some(folder), Some(table)) => {
+            let versions = [&first, &second].map(|card| card.reference().to_string());
+            Some(shadow::side_by_side(folder, table, &versions, args.time.as_deref())?)
+        }
+        _ => None,
+    };
+    Ok(Comparison { first, second, metrics, is_same_data, since })
 }
 
 pub(super) fn shown(comparison: &Comparison) -> String {
@@ -77,7 +100,31 @@ pub(super) fn shown(comparison: &Comparison) -> String {
             table.add_row([name.to_owned(), first, second, String::new()]);
         }
     }
-    format!("{table}\n{}", verdict(comparison, &names))
+    let since =
+        comparison.since.as_ref().map_or_else(String::new, |since| format!("\n{}", told(since, &names)));
+    format!("{table}\n{}{since}", verdict(comparison, &names))
+}
+
+fn told(since: &SideBySide, names: &[String; 2]) -> String {
+    let mut table = table::numbers(&["on the same rows", &names[0], &names[1]]);
+    let mut row = |what: &str, of: [String; 2]| {
+        let [first, second] = of;
+        table.add_row([what.to_owned(), first, second]);
+    };
+    row("error of ordinary rows ↓", since.ordinary_error.map(number));
+    row("hours in which it is lower ↑", since.hours_better.map(table::count));
+    row("anomalies", since.anomalies.map(table::count));
+    let better = match since.better() {
+        Some(better) => format!("{} knows better what is ordinary", names[better]),
+        None => "none of the two can be told to be better".to_owned(),
+    };
+    format!(
+        "{table}\n{better} ({} ordinary rows of {}, sign test p = {}; both found {} anomalies)",
+        table::count(since.ordinary_rows),
+        table::count(since.rows),
+        number(since.p_value),
+        table::count(since.anomalies_of_both)
+    )
 }
 
 type Fact = fn(&Card) -> String;
