@@ -191,7 +191,7 @@ impl Converger {
 
     /// The name and version of the model, for the column `model_version`: changes when what is said may.
     pub fn version(&self) -> String {
-        "curves/1".to_owned()
+        "curves/2".to_owned()
     }
 
     /// What is known of a curve before its first row.
@@ -240,9 +240,8 @@ impl Converger {
             state.improvement.as_ref().map_or(f64::NAN, |improvement| state.last.step - improvement.step);
         if let Some((clock, path)) = fit {
             let outlook = Outlook::new(&self.config, clock, path, state.points.as_slice());
-            let value_now = state.points.as_slice().last().map_or(f64::NAN, |point| point.value);
             said.status = Status::Ok;
-            said.final_value = outlook.final_value(value_now);
+            said.final_value = outlook.final_value();
             said.basis = outlook.basis();
             if let Some(target) = self.config.target {
                 let (steps_left, p_target) = outlook.until(target);

@@ -7,7 +7,9 @@
 //! Families of shapes as in Domhan, Springenberg and Hutter (Speeding up automatic hyperparameter optimization by extrapolation of learning
 //! curves, IJCAI 2015), without their non-linear parameters: a grid of these takes their place, so that a fit is a closed form. All shapes are
 //! functions of time in proportion to what was seen, so that neither the unit of steps nor that of values matters. Weights rise with the
-//! fourth power of time: what comes continues the recent past, not the beginning.
+//! sixth power of time: what comes continues the recent past, not the beginning.
+//!
+//! A few rows of mere noise fit some shape well. So the fits are believed the less, the more neighbouring rows differ: see [`Path::roughness`].
 
 use super::points::{Point, Points};
 
@@ -15,11 +17,15 @@ use super::points::{Point, Points};
 pub(super) const SHAPES: usize = 10;
 
 /// A square of a coefficient's t statistic at which half of it is believed.
-const T_SQUARE_HALF: f64 = 4.0;
+const T_SQUARE_HALF: f64 = 1.0;
 /// How much of the foretold change is believed: curves bend more often than they straighten.
 const BELIEF: f64 = 0.9;
 /// The same for changes to the worse, which seldom go on.
-const BELIEF_WORSE: f64 = 0.3;
+const BELIEF_WORSE: f64 = 0.5;
+/// Smoothness (1 less the roughness) from which on the fits are fully believed; below it with its square.
+const SMOOTH_ENOUGH: f64 = 0.77;
+/// Rows after which half of a last row that is off the fit, and no part of a longer swing, is taken for noise.
+const ROWS_HALF: f64 = 5.0;
 /// The power of the likelihood by which shapes are averaged: neighbouring rows tell much the same, so half of it counts.
 const TEMPER: f64 = 0.5;
 /// Residuals below this share of the curve's range are rounding.
@@ -76,12 +82,21 @@ pub(super) struct Path {
     pub noise: f64,
     /// How much of what the shapes foretell rests on fits that are no chance, 0 to 1.
     pub evidence: f64,
+    /// How much neighbouring rows differ: 0 of a smooth curve, 1 of rows that have nothing to do with each other.
+    pub roughness: f64,
 }
 
 impl Path {
     /// Nothing changes any more.
     pub fn flat(level: f64) -> Self {
-        Path { level, coefficients: [0.0; SHAPES], now: shapes(1.0), noise: 0.0, evidence: 0.0 }
+        Path {
+            level,
+            coefficients: [0.0; SHAPES],
+            now: shapes(1.0),
+            noise: 0.0,
+            evidence: 0.0,
+            roughness: 1.0,
+        }
     }
 
     /// One that was made before.
@@ -106,6 +121,8 @@ impl Path {
 #[derive(Debug)]
 pub(super) struct Fitter {
     shapes: Vec<[f64; SHAPES]>,
+    /// The times of points, in shares of what was seen.
+    shares: Vec<f64>,
     weights: Vec<f64>,
     values: Vec<f64>,
 }
@@ -115,6 +132,7 @@ impl Fitter {
         let room = Points::MAX;
         Fitter {
             shapes: Vec::with_capacity(room),
+            shares: Vec::with_capacity(room),
             weights: Vec::with_capacity(room),
             values: Vec::with_capacity(room),
         }
@@ -125,13 +143,15 @@ impl Fitter {
         let last = points.last().map_or(0.0, |point| point.value);
         let Some(unit) = unit(points, last) else { return Path::flat(last) };
         self.shapes.clear();
+        self.shares.clear();
         self.weights.clear();
         self.values.clear();
         for point in points {
             let share = clock.share(point.step);
-            let square = share * share;
+            let cube = share * share * share;
             self.shapes.push(shapes(share));
-            self.weights.push(point.rows * square * square);
+            self.shares.push(share);
+            self.weights.push(point.rows * cube * cube);
             self.values.push(unit.of(point.value));
         }
         let total: f64 = self.weights.iter().sum();
@@ -160,16 +180,35 @@ impl Fitter {
             self.values[row] - value_mean - fitted.sum::<f64>()
         };
         let last_residual = residual_of(points.len() - 1);
-        let offset = self.independence(residual_of) * clock.rows / (clock.rows + 10.0) * last_residual;
+        let offset = self.independence(residual_of) * clock.rows / (clock.rows + ROWS_HALF) * last_residual;
         let variance: f64 = (0..SHAPES).map(|shape| shares[shape] * residuals[shape]).sum();
-        let believed = |shape: usize| shares[shape] * slopes[shape] * sure[shape];
+        let roughness = self.roughness();
+        let trust = square(((1.0 - roughness) / SMOOTH_ENOUGH).min(1.0));
+        let believed = |shape: usize| trust * shares[shape] * slopes[shape] * sure[shape];
         Path {
             level: last - unit.size(offset),
             coefficients: std::array::from_fn(|shape| unit.size(believed(shape))),
             now: shapes(1.0),
             noise: unit.size((variance * total / degrees).sqrt()),
-            evidence: (0..SHAPES).map(|shape| shares[shape] * sure[shape]).sum(),
+            evidence: trust * (0..SHAPES).map(|shape| shares[shape] * sure[shape]).sum::<f64>(),
+            roughness,
         }
+    }
+
+    /// Half of the mean squared difference of neighbours over the variance (von Neumann, Annals of Mathematical Statistics 12, 1941), at
+    /// most 1. Newer points weigh more, in proportion to time; the last factor is for the variance, which is low for few points.
+    fn roughness(&self) -> f64 {
+        let (values, weights) = (&self.values, &self.shares);
+        let total: f64 = weights.iter().sum();
+        let mean = values.iter().zip(weights).map(|(value, weight)| weight * value).sum::<f64>() / total;
+        let variance =
+            values.iter().zip(weights).map(|(value, weight)| weight * square(value - mean)).sum::<f64>()
+                / total;
+        let later: f64 = weights.iter().skip(1).sum();
+        let steps = values.windows(2).zip(weights.iter().skip(1));
+        let difference = steps.map(|(pair, weight)| weight * square(pair[1] - pair[0])).sum::<f64>() / later;
+        let few = 1.0 - weights.iter().map(|weight| square(weight / total)).sum::<f64>();
+        (0.5 * difference / variance * few).min(1.0)
     }
 
     fn sum(&self, of: impl Fn(usize) -> f64) -> f64 {

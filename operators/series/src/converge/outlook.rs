@@ -5,12 +5,18 @@ use super::points::Point;
 use super::spread::{Spread, Z_80, Z_95};
 use super::{ConvergerConfig, Interval};
 
-/// Half of the central 80 % of errors, in sizes of what a curve did lately and for as many rows ahead as were seen: after many rows, and what
-/// is added to it by few (over their number). Measured on learning curves of three tasks; the root of time beside them is that of a random walk.
-const HALF_80: f64 = 0.54;
-const HALF_80_FEW: f64 = 1.05;
-/// What is added to the time ahead, in shares of what was seen, for the noise of the last row itself.
-const NOW: f64 = 0.1;
+/// How much of what a curve is worse than at its beginning is gone once nothing is left of it but the beginning's share of time: see
+/// [`Outlook::at`].
+const RETURN: f64 = 0.85;
+/// Half of the central 80 % of errors, in sizes of what a curve did lately and what is foretold: the noise of the last row itself, of a
+/// rough curve.
+const HALF_80_NOW: f64 = 0.34;
+/// What is added for each e-fold of the time seen, for a rough curve and, besides, for a smooth one. All are measured on learning curves of
+/// three tasks, and nearly the same on each of these.
+const HALF_80_ROUGH: f64 = 0.15;
+const HALF_80_SMOOTH: f64 = 0.8;
+/// Rows after which that is twice as much as after many.
+const ROWS_TWICE: f64 = 5.0;
 /// How far ahead a target is looked for, in shares of what was seen.
 const SHARES_AHEAD: f64 = 100.0;
 
@@ -22,6 +28,10 @@ pub(super) struct Outlook<'a> {
     pub path: Path,
     /// The range of values in the newer half of what was seen.
     recent_range: f64,
+    /// The oldest value; of a long curve the mean of its oldest rows.
+    first: f64,
+    /// The newest value.
+    last: f64,
 }
 
 impl<'a> Outlook<'a> {
@@ -30,7 +40,9 @@ impl<'a> Outlook<'a> {
         let (low, high) = recent.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), point| {
             (low.min(point.value), high.max(point.value))
         });
-        Outlook { config, clock, path, recent_range: high - low }
+        let value = |point: Option<&Point>| point.map_or(path.level, |point| point.value);
+        let (first, last) = (value(points.first()), value(points.last()));
+        Outlook { config, clock, path, recent_range: high - low, first, last }
     }
 
     /// The end of the curve, in shares of what was seen: where none is known, twice what was seen.
@@ -39,8 +51,8 @@ impl<'a> Outlook<'a> {
     }
 
     /// The value at the end of the curve; once that is over, its last value.
-    pub fn final_value(&self, last: f64) -> Interval {
-        if self.end() > 1.0 { self.value(self.end()) } else { Interval::sure(last) }
+    pub fn final_value(&self) -> Interval {
+        if self.end() > 1.0 { self.value(self.end()) } else { Interval::sure(self.last) }
     }
 
     /// What the final value is based on.
@@ -53,11 +65,20 @@ impl<'a> Outlook<'a> {
         }
     }
 
+    /// The value at a time after now, in shares of what was seen, and how far off it may be.
+    ///
+    /// A curve that is worse than where it began (a start that jumped, a swing) comes back: of what it is worse, a share falls away that
+    /// grows as 1 less the inverse of time.
     fn at(&self, share: f64) -> (f64, Spread) {
-        let change = self.path.change(share);
-        let value = self.path.level + Path::believed(change, self.config.falling);
-        let size = libm::hypot(self.recent_range, change);
-        let half_80 = (HALF_80 + HALF_80_FEW / self.clock.rows) * size * (share - 1.0 + NOW).sqrt();
+        let fitted = self.path.level + Path::believed(self.path.change(share), self.config.falling);
+        let is_worse = if self.config.falling { fitted > self.first } else { fitted < self.first };
+        let back = if is_worse { RETURN * (1.0 - 1.0 / share) } else { 0.0 };
+        let value = (1.0 - back) * fitted + back * self.first;
+        let roughness = self.path.roughness;
+        let growth =
+            (HALF_80_ROUGH + HALF_80_SMOOTH * (1.0 - roughness)) * (1.0 + ROWS_TWICE / self.clock.rows);
+        let size = libm::hypot(self.recent_range, value - self.last);
+        let half_80 = (HALF_80_NOW * roughness + growth * libm::log(share)) * size;
         (value, Spread::new(half_80, self.clock.rows))
     }
 

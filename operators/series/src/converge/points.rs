@@ -18,8 +18,10 @@ pub(super) struct Points(Vec<Point>);
 impl Points {
     /// Points that are kept at most.
     pub const MAX: usize = 128;
-    /// So many of the oldest become half as many when there are too many, so the newest 64 stay as they are.
-    const MERGED: usize = 64;
+    /// So many of the newest stay as they are.
+    const KEPT: usize = 64;
+    /// The older ones become means of as many rows, at most, as are this share of all: so the whole curve stays in sight.
+    const SHARE: f64 = 1.0 / 24.0;
 
     pub fn as_slice(&self) -> &[Point] {
         &self.0
@@ -27,12 +29,25 @@ impl Points {
 
     pub fn push(&mut self, step: f64, value: f64) {
         if self.0.len() == Self::MAX {
-            for pair in 0..Self::MERGED / 2 {
-                self.0[pair] = mean(self.0[2 * pair], self.0[2 * pair + 1]);
-            }
-            self.0.drain(Self::MERGED / 2..Self::MERGED);
+            self.thin();
         }
         self.0.push(Point { step, value, rows: 1.0 });
+    }
+
+    /// Any two neighbours that are left stand together for more than the share, so at most 2 · 24 + 1 of the older ones are.
+    fn thin(&mut self) {
+        let rows_most = Self::SHARE * self.0.iter().map(|point| point.rows).sum::<f64>();
+        let older = self.0.len() - Self::KEPT;
+        let mut left = 0;
+        for next in 1..older {
+            if self.0[left].rows + self.0[next].rows <= rows_most {
+                self.0[left] = mean(self.0[left], self.0[next]);
+            } else {
+                left += 1;
+                self.0[left] = self.0[next];
+            }
+        }
+        self.0.drain(left + 1..older);
     }
 
     pub fn encode(&self, writer: &mut Writer<'_>) {
@@ -79,5 +94,6 @@ mod tests {
         assert_eq!(slice.iter().map(|point| point.rows).sum::<f64>(), 100_000.0);
         assert!(slice.windows(2).all(|pair| pair[0].step < pair[1].step));
         assert!(slice[slice.len() - 64..].iter().all(|point| point.rows == 1.0));
+        assert!(slice.len() >= 64 + 20 && slice.iter().all(|point| point.rows <= 100_000.0 / 24.0));
     }
 }

@@ -19,9 +19,9 @@ pub(super) struct Spread {
 impl Spread {
     /// The distribution whose central 80 % are within `half_80` of 0, after so many rows.
     ///
-    /// The quantile of 95 % is then 1.8 times that after many rows, and 3.6 times after 6.
+    /// The quantile of 95 % is then 1.8 times that after many rows, and 3 times after 6.
     pub fn new(half_80: f64, rows: f64) -> Self {
-        let tails = 0.7 + 7.0 / rows.max(3.0);
+        let tails = 0.6 + 6.0 / rows.max(3.0);
         Spread { scale: half_80 / libm::sinh(tails * Z_80), tails }
     }
 
