@@ -22,8 +22,8 @@ pub(crate) use self::mend::{COLUMNS as MEND_COLUMNS, Mend, Mended};
 pub use self::model::{
     AggregateCall, Connector, EventTime, KafkaConnector, MetadataColumn, ModelFile, NamedExpr,
     PartitionColumn, Plan, PlannedCheckpoint, PlannedInput, PlannedNetwork, PlannedScore, PlannedSeries,
-    PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, SeriesModelKind, SinkKind,
-    StepKind, StreamId, WindowKind,
+    PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, Retrain, SeriesModelKind,
+    SinkKind, StepKind, StreamId, WindowKind,
 };
 #[cfg(feature = "models")]
 pub(crate) use self::network::AT as TRAINED_AT;

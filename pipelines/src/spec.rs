@@ -19,7 +19,7 @@ pub use self::entries::{Columns, Entries, Expression};
 pub use self::environment::Environment;
 pub use self::json_schema::json_schema;
 pub use self::model::{
-    ConvergeSpec, DetectSpec, ForecastSpec, ModelSpec, PortSpec, Rate, ScoreSpec, SeriesSpec,
+    ConvergeSpec, DetectSpec, ForecastSpec, ModelSpec, PortSpec, Rate, RetrainSpec, ScoreSpec, SeriesSpec,
 };
 pub use self::overrides::Override;
 pub use self::position::{SourceText, Span, Spanned};

@@ -34,6 +34,8 @@ use crate::registry;
 use crate::run::{self, GoOn, Period, RunError, RunOptions, Status};
 use crate::spec::{DetectSpec, ModelSpec, Problem, Spanned, Spec, suggest};
 
+pub mod schedule;
+
 /// Batches that wait to be gathered; the job waits when there are more.
 const WAITING_MAX: usize = 16;
 

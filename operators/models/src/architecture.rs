@@ -72,8 +72,9 @@ impl Architecture {
             Autoencoder::NAME => {
                 let default = Autoencoder::default();
                 let window = window.unwrap_or(default.window);
-                // As few numbers for each value as of one channel.
-                Architecture::Autoencoder(Autoencoder { window, channels, units, ..default })
+                // A bottleneck: through one as wide as the window everything passes, anomalies too.
+                let code = (window * channels / 4).max(2);
+                Architecture::Autoencoder(Autoencoder { window, channels, code, units, ..default })
             }
             Tcn::NAME => {
                 let default = Tcn::default();

@@ -168,8 +168,14 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let name =
         args.process.map_or_else(|| plan.name.clone(), |process| format!("{}: process {process}", plan.name));
     let watch = progress::Watch::start(&name, job.status(), speaks);
+    #[cfg(feature = "models")]
+    let retraining = retraining(args, &plan, &job.status())?;
     let summary = job.run();
     watch.stop();
+    #[cfg(feature = "models")]
+    if let Some(retraining) = retraining {
+        retraining.stop();
+    }
     drop((serving, stopping));
     let summary = match summary {
         Err(RunError::Failed(error)) if is_fenced(&error) => {
@@ -197,6 +203,34 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Trains new versions of models where steps ask for it: beside the first process.
+#[cfg(feature = "models")]
+fn retraining(
+    args: &RunArgs,
+    plan: &Plan,
+    status: &run::Status,
+) -> Result<Option<crate::train::schedule::Retraining>> {
+    use crate::train::schedule::{Retraining, Schedule};
+
+    if args.process.is_some_and(|process| process > 0) {
+        return Ok(None);
+    }
+    let mut arguments = vec![args.pipeline.clone().into_os_string()];
+    for (option, value) in [
+        ("--archives", args.archives.as_ref().map(|folder| folder.clone().into_os_string())),
+        ("--device", Some(args.device.clone().into())),
+    ] {
+        arguments.extend(value.into_iter().flat_map(|value| [option.into(), value]));
+    }
+    let Some(schedule) = Schedule::of(plan, std::env::current_exe()?, arguments)? else { return Ok(None) };
+    let (cuts, name) = (status.cuts.clone(), plan.name.clone());
+    let say = move |well: bool, what: &str| match well {
+        true => logging::notice(format_args!("{name}: {what}")),
+        false => logging::warning(format_args!("{name}: {what}")),
+    };
+    Ok(Some(Retraining::start(schedule, move || cuts.watermark(), say)))
 }
 
 fn is_fenced(error: &JobError) -> bool {

@@ -265,6 +265,10 @@ fn series_details(series: &PlannedSeries, details: &mut Vec<(String, String)>) {
                 if let Some(shadow) = &network.shadow {
                     detail("shadow", shadow.version.clone());
                 }
+                if let Some(retrain) = &network.retrain {
+                    let (every, over) = (duration(retrain.every_us), duration(retrain.over_us));
+                    detail("trained", format!("every {every}, over {over}"));
+                }
                 if let Some(limit) = network.time_limit_us {
                     detail("time limit", duration(limit));
                 }

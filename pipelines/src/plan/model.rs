@@ -262,6 +262,19 @@ pub struct PlannedNetwork {
     pub windows: WindowerConfig,
     /// How long it may take for a batch; `None`: any time.
     pub time_limit_us: Option<i64>,
+    /// The model as the spec names it.
+    pub model: String,
+    /// When new versions of it are trained; `None`: not by the job.
+    pub retrain: Option<Retrain>,
+}
+
+/// When a job trains new versions of a model. Microseconds of event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retrain {
+    /// From one to the next.
+    pub every_us: i64,
+    /// How much of what lies before each is learnt from.
+    pub over_us: i64,
 }
 
 /// A model of series.

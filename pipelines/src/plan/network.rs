@@ -10,8 +10,10 @@ use thalweg_series::stream::WindowerConfig;
 
 use super::check::Checker;
 use super::check_for;
-use super::model::{ModelFile, Plan, PlannedNetwork, SeriesModelKind, StepKind};
-use crate::spec::{DetectSpec, ModelSpec, Problem, SinkSpec, Span, Spanned, Spec, StdoutSpec, StepSpec};
+use super::model::{ModelFile, Plan, PlannedNetwork, Retrain, SeriesModelKind, StepKind};
+use crate::spec::{
+    DetectSpec, ModelSpec, Problem, RetrainSpec, SinkSpec, Span, Spanned, Spec, StdoutSpec, StepSpec,
+};
 
 /// When the values of a row were, beside the rows that a network is trained on.
 pub(crate) const AT: &str = "__at";
@@ -67,7 +69,14 @@ impl Checker<'_> {
         if untrained {
             let file = ModelFile { version: model.value.clone(), is_onnx: false, bytes: Vec::new() };
             let windows = WindowerConfig { inputs, rows: ROWS, interval_us };
-            return Ok(Some(Arc::new(PlannedNetwork { file, shadow: None, windows, time_limit_us })));
+            return Ok(Some(Arc::new(PlannedNetwork {
+                file,
+                shadow: None,
+                windows,
+                time_limit_us,
+                model: model.value.clone(),
+                retrain: None,
+            })));
         }
         let found = self.fitting(model, &format!("{path}.model"), spec, method, &train);
         let shadow = match &spec.shadow {
@@ -89,7 +98,29 @@ impl Checker<'_> {
         };
         let Found { file, rows, .. } = found?;
         let windows = WindowerConfig { inputs, rows, interval_us };
-        Ok(Some(Arc::new(PlannedNetwork { file, shadow, windows, time_limit_us })))
+        let retrain =
+            spec.retrain.as_ref().map(|retrain| self.retrain(retrain, model, &format!("{path}.retrain")));
+        let retrain = retrain.transpose()?;
+        let model = model.value.clone();
+        Ok(Some(Arc::new(PlannedNetwork { file, shadow, windows, time_limit_us, model, retrain })))
+    }
+
+    fn retrain(
+        &mut self,
+        spec: &Spanned<RetrainSpec>,
+        model: &Spanned<String>,
+        path: &str,
+    ) -> Result<Retrain, Missing> {
+        let is_file = [".safetensors", ".onnx"].iter().any(|end| model.value.ends_with(end));
+        if is_file {
+            let message = "new versions of a file have no place".to_owned();
+            let hint = "name a model of a registry: model: models/watched".to_owned();
+            self.problem(spec.at, path, message, Some(hint));
+            return Err(Missing);
+        }
+        let every_us = spec.every.as_ref().ok_or(Missing)?.us;
+        let over_us = spec.over.as_ref().map_or(every_us.saturating_mul(7), |over| over.us);
+        Ok(Retrain { every_us, over_us })
     }
 
     /// A model that fits the step.
@@ -139,6 +170,7 @@ impl Checker<'_> {
         let asked = [
             ("model", spec.model.as_ref().map(|model| model.at)),
             ("shadow", spec.shadow.as_ref().map(|shadow| shadow.at)),
+            ("retrain", spec.retrain.as_ref().map(|retrain| retrain.at)),
             ("time_limit", spec.time_limit.as_ref().map(|limit| limit.at)),
         ];
         let mut result = Ok(None);

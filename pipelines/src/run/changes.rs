@@ -300,7 +300,8 @@ fn upstream(name: &str, before: &Value, after: &Value, changes: &mut Vec<PlanCha
         // What a window before this one gives is its output: columns that were there must be there still.
         let lost = strings(&was["output"]).any(|column| !strings(&is["output"]).any(|is| is == column));
         let decisive = |property: &&String| match property.as_str() {
-            "aggregates" | "since" => false,
+            // Another version of a model may take the place of one; the column model_version says which it was.
+            "aggregates" | "since" | "network" | "shadow" => false,
             "output" => lost,
             _ => true,
         };

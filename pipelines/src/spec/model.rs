@@ -66,8 +66,22 @@ pub struct DetectSpec {
     /// Another version of that model, such as models/watched@latest, in its shadow: it is asked as well, and what it says stands in the columns
     /// shadow_score, shadow_p_value, shadow_is_anomaly and shadow_version. `thalweg models compare --data` says which of them is better.
     pub shadow: Option<Spanned<String>>,
+    /// When the job trains new versions of that model: every so often, over so much of what lies before. They are candidates: `thalweg models
+    /// promote` makes one the model.
+    pub retrain: Option<Spanned<RetrainSpec>>,
     /// How long that model may take for some thousand rows; by default any time. With a limit, what comes out depends on the machine.
     pub time_limit: Option<Spanned<Duration>>,
+}
+
+/// When a job trains new versions of a model.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(rename = "Retrain", deny_unknown_fields)]
+pub struct RetrainSpec {
+    /// How much event time lies from one training to the next; they are at whole multiples of it.
+    #[schemars(required)]
+    pub every: Option<Spanned<Duration>>,
+    /// How much of what lies before is learnt from; by default seven times `every`.
+    pub over: Option<Spanned<Duration>>,
 }
 
 /// Forecasts: for each row one row a horizon, with the columns forecast_for, horizon_s, expected, a column for each quantile (q05),
@@ -253,7 +267,7 @@ enum OneOrMany<T> {
 /// The fields of a step that ask a model.
 pub(super) const MODELS: [&str; 4] = ["detect", "forecast", "converge", "score"];
 
-const DETECT_FIELDS: [&str; 12] = [
+const DETECT_FIELDS: [&str; 13] = [
     "on",
     "by",
     "method",
@@ -265,8 +279,10 @@ const DETECT_FIELDS: [&str; 12] = [
     "forget_after",
     "model",
     "shadow",
+    "retrain",
     "time_limit",
 ];
+const RETRAIN_FIELDS: [&str; 2] = ["every", "over"];
 const FORECAST_FIELDS: [&str; 9] =
     ["of", "by", "horizon", "quantiles", "season", "threshold", "every", "time_zone", "forget_after"];
 const CONVERGE_FIELDS: [&str; 8] =
@@ -305,8 +321,17 @@ fn read_detect(reader: &mut Reader, entry: &Entry<'_>) -> Option<DetectSpec> {
         settle: duration(reader, &fields, "settle"),
         model: reference(reader, &fields, "model"),
         shadow: reference(reader, &fields, "shadow"),
+        retrain: fields.get("retrain").and_then(|entry| read_retrain(reader, entry)),
         time_limit: duration(reader, &fields, "time_limit"),
     })
+}
+
+fn read_retrain(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<RetrainSpec>> {
+    let fields = reader.fields(entry.value, &entry.path, &RETRAIN_FIELDS)?;
+    reader.required(&fields, "every", "say how often: every: 1d");
+    let retrain =
+        RetrainSpec { every: duration(reader, &fields, "every"), over: duration(reader, &fields, "over") };
+    Some(Spanned::new(retrain, entry.key.at))
 }
 
 fn read_forecast(reader: &mut Reader, entry: &Entry<'_>) -> Option<ForecastSpec> {

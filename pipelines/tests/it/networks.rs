@@ -1,13 +1,19 @@
 //! Networks that look for anomalies: trained on a pipeline's past, the same whatever the workers that gathered it; then asked in the pipeline,
 //! where what they say of a row is a function of the pipeline and its input, like everything else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use thalweg::evaluate::shadow::side_by_side;
 use thalweg::plan::{self, Plan};
 use thalweg::spec::{self, Spec};
+use thalweg::train::schedule::{Retraining, Schedule};
 use thalweg::train::{TrainError, TrainOptions, Training, Watch, train_step};
 use thalweg_engine::control::Control;
+use thalweg_engine::watermark::BEGINNING;
 use thalweg_models::device::Device;
 use thalweg_models::registry::{Author, Registry, Time};
 use thalweg_models::training::{Progress, TrainingConfig};
@@ -141,9 +147,9 @@ fn a_model_is_trained_on_what_the_step_sees_whoever_gathers_it() {
     assert!(first.is_champion && first.keys == 12, "{first:?}");
     let card = &first.card;
     assert_eq!(card.reference().to_string(), "watched@1");
-    // Two hours of windows of half a minute and twelve models, of which some lack a call now and then.
+    // Two hours of windows of half a minute and twelve models, some of whose first calls come before noon.
     let of = card.trained_on.as_ref().expect("what it was trained on");
-    assert!((2_700..=2_880).contains(&of.rows), "{of:?}");
+    assert!((2_800..=2_900).contains(&of.rows), "{of:?}");
     assert_eq!((of.pipeline.as_str(), of.step.as_str(), of.seed), ("networks", "watched", 7));
     assert_eq!(of.to.us(), NOON_MS * 1000 + 2 * HOUR_US);
     assert!(first.metrics.validation_loss < first.metrics.untrained_loss, "{:?}", first.metrics);
@@ -204,6 +210,11 @@ fn workers_ticks_and_crashes_change_nothing_of_what_a_network_finds() {
              and window_start >= timestamp '2026-03-02 14:29:00' and window_start < timestamp '2026-03-02 14:41:00'",
         );
         let first = found[0]["first"].as_str().unwrap_or("never");
+        let near = query(
+            &whole,
+            "select window_start, p95_ms, failed, score, p_value, status, expected['p95_ms'] e from watched where model = 'm3' and window_start >= timestamp '2026-03-02 14:27:00' and window_start < timestamp '2026-03-02 14:41:00' order by 1",
+        );
+        near.iter().for_each(|row| println!("{row:?}"));
         assert!(("2026-03-02T14:29:30".."2026-03-02T14:33:00").contains(&first), "{method}: found {first}");
         let alarms = query(
             &whole,
@@ -218,7 +229,7 @@ fn a_job_goes_on_with_the_version_that_was_promoted_meanwhile() {
     let given = Given::new("autoencoder");
     given.train(2, 1).expect("a model");
     let output = given.path().join("output");
-    assert!(!broken_off_after(4, &given.plan(), &options(&output, 2, 200)), "the job is too short");
+    assert!(!broken_off_after(3, &given.plan(), &options(&output, 2, 40)), "the job is too short");
     let second = given.train(2, 2).expect("a model");
     given.registry().promote(&second.card.reference(), &somebody(), "").expect("a promotion");
     job(&given.plan(), &options(&output, 3, 200));
@@ -326,7 +337,7 @@ fn a_version_in_the_shadow_says_what_it_would_say_as_the_model() {
 
     // Broken off and gone on with, the shadow having become the model meanwhile: both go on with what they knew.
     let broken = given.path().join("broken");
-    assert!(!broken_off_after(6, &given.plan(), &options(&broken, 3, 200)), "the job is too short");
+    assert!(!broken_off_after(3, &given.plan(), &options(&broken, 3, 40)), "the job is too short");
     given.registry().promote(&versions[1], &somebody(), "").expect("a promotion");
     given.text =
         text.replace(model, "model: ${FOLDER}/models/watched\n      shadow: ${FOLDER}/models/watched@1\n");
@@ -354,4 +365,48 @@ fn a_version_in_the_shadow_says_what_it_would_say_as_the_model() {
     let error = side_by_side(&alone[0], "watched", &["a@1".to_owned(), "a@2".to_owned()], None)
         .expect_err("no shadow");
     assert!(error.to_string().contains("no column shadow_score"), "{error}");
+}
+
+#[test]
+fn a_job_trains_new_versions_as_its_watermark_goes_on() {
+    let mut given = Given::new("autoencoder");
+    given.train(2, 1).expect("a model");
+    given.text = given
+        .text
+        .replace("method: autoencoder", "method: autoencoder\n      retrain: { every: 1h, over: 90m }");
+    let file = given.path().join("networks.yaml");
+    std::fs::write(&file, given.text.replace("${FOLDER}", &given.path().display().to_string()))
+        .expect("a file");
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_thalweg"));
+    let schedule =
+        Schedule::of(&given.plan(), program, vec![file.into()]).expect("a registry").expect("a step");
+    let clock = Arc::new(AtomicI64::new(BEGINNING));
+    let (sender, said) = channel();
+    let retraining = Retraining::start(
+        schedule,
+        {
+            let clock = Arc::clone(&clock);
+            move || clock.load(Ordering::Relaxed)
+        },
+        move |well, what| sender.send((well, what.to_owned())).expect("the test listens"),
+    );
+    let next = || said.recv_timeout(Duration::from_secs(120)).expect("something is said");
+    // Up to 14:00 there is a version, up to 15:00 none.
+    clock.store(NOON_MS * 1000 + 2 * HOUR_US + 5, Ordering::Relaxed);
+    assert_eq!(said.recv_timeout(Duration::from_secs(3)), Err(RecvTimeoutError::Timeout));
+    clock.store(NOON_MS * 1000 + 3 * HOUR_US + HOUR_US / 2, Ordering::Relaxed);
+    let told = [next(), next()];
+    assert!(told.iter().all(|(well, _)| *well), "{told:?}");
+    assert!(told[0].1.contains("training on what lies before 2026-03-02T15:00:00Z"), "{told:?}");
+    assert!(told[1].1.contains("watched@2"), "{told:?}");
+    let of = given.registry().card(&"watched@2".parse().expect("a reference")).expect("a card").trained_on;
+    let of = of.expect("what it was trained on");
+    assert_eq!(of.to.us() - of.from.us(), HOUR_US * 3 / 2);
+    // What fails is told, and costs nothing else.
+    clock.store(NOON_MS * 1000 + 20 * HOUR_US, Ordering::Relaxed);
+    let told = [next(), next()];
+    assert!(!told[1].0 && told[1].1.contains("no row of the step watched lies in the period"), "{told:?}");
+    retraining.stop();
+    let champion = given.registry().champion("watched").expect("a registry").expect("a champion");
+    assert_eq!(champion.number(), 1);
 }

@@ -64,6 +64,9 @@ pub(in crate::cli) struct TrainArgs {
     /// Worker threads of the job; by default one a core.
     #[arg(short, long, value_name = "N")]
     workers: Option<usize>,
+    /// Say nothing but the result.
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     by: ByArgs,
     /// How to print the result: a table for people, json for scripts.
@@ -106,10 +109,14 @@ pub(in crate::cli) fn train(args: &TrainArgs) -> Result<ExitCode> {
         &args.by.author(),
         &control,
         &mut |status| {
-            let watch = progress::Watch::start("reading", status, true);
+            let watch = progress::Watch::start("reading", status, !args.quiet);
             Box::new(move || watch.stop())
         },
-        &mut |progress| logging::notice(format_args!("{}", said(progress))),
+        &mut |progress| {
+            if !args.quiet {
+                logging::notice(format_args!("{}", said(progress)));
+            }
+        },
     );
     match trained {
         Ok(training) => print(args, &training),
