@@ -60,8 +60,7 @@ impl Alarm<'_> {
     pub fn severity(&self) -> Severity {
         let points =
             |value: f64, much: f64, very_much: f64| u32::from(value >= much) + u32::from(value >= very_much);
-        let rarity = self.ruling.event_rarity - self.ruling.threshold;
-        let sum = points(rarity, 1.0, 2.5)
+        let sum = points(self.ruling.event_beyond, 1.0, 2.5)
             + points(self.judgement.size, 8.0, 20.0)
             + points(f64::from(self.ruling.event_rows), 10.0, 60.0);
         match sum {

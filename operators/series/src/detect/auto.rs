@@ -14,8 +14,11 @@
 //! many that wonder. Alarms see the level through deviations cut at three standard deviations, so that one spike moves no level.
 
 mod learn;
+mod level;
 
+use self::level::{Level, LevelReading};
 use super::Class;
+use super::calibration::WAYS;
 use super::early::{self, Early};
 use super::fields::Fields;
 use super::numbers::{from_quarter_octaves, gain, in_deviations, ln, quarter_octaves, rounding};
@@ -47,14 +50,7 @@ const MEMORY: f64 = 2000.0;
 /// Rows that the size of residuals is remembered over: it may follow the hour of the day.
 const MEMORY_RESIDUALS: f64 = 240.0;
 
-/// Ways to raise an alarm: residual, short level, long level.
-pub(crate) const ALARMS: usize = 3;
 const ALARM_SPANS: [f64; 2] = [8.0, 64.0];
-/// Rows before levels are judged: their variance is known late, since rows near each other have much in common.
-const ALARM_WARM: [f64; 2] = [128.0, 640.0];
-
-/// −ln p by which levels are favoured: their tails are thin, so that beside heavy tails of residuals they would hardly count.
-const FAVOUR: f64 = 0.7;
 
 /// Seasons that the level is remembered over, where there is a season.
 const LEVEL_SEASONS: f64 = 4.0;
@@ -71,9 +67,6 @@ const SEASON_TESTS: f64 = 300.0;
 /// A spread below this share of the long one, squared, counts as this.
 const SPREAD_MIN: f64 = 1e-6;
 
-/// No step of a tail.
-const NO_LESSON: u8 = u8::MAX;
-
 /// The scale of z for tails begins here: 2^-2.
 const LOWEST: i64 = -2;
 
@@ -82,8 +75,8 @@ const LOWEST: i64 = -2;
 pub(crate) struct Reading {
     /// Sum of squared rarities.
     pub strangeness: f64,
-    /// −ln p of each way to raise an alarm.
-    pub alarms: [f64; ALARMS],
+    /// −ln p of each way to raise an alarm; `None`: it can't tell.
+    pub alarms: [Option<f64>; WAYS],
     /// What was expected, and the standard deviation of what is ordinary around it.
     pub expected: f64,
     pub scale: f64,
@@ -93,12 +86,15 @@ pub(crate) struct Reading {
     pub size: f64,
     /// How far the value is off the level, in standard deviations.
     pub off: f64,
-    /// −ln p by the short past alone, where that is all there is to go by; `None`: it is not, or is too short.
+    /// −ln p by how far the value lies from the level of a short past; `None`: it is too short, or short no more.
     pub early: Option<f64>,
+    /// Whether that is all there is to go by.
+    pub alone: bool,
     value: f64,
     features: [f64; VIEWS],
     places: [f64; VIEWS],
-    alarm_places: [f64; ALARMS],
+    place: f64,
+    levels: [LevelReading; 2],
     residual: f64,
     error: f64,
     usual: Option<f64>,
@@ -136,8 +132,7 @@ pub(crate) struct AutoInput {
     level_rows: f64,
     level_variance: f64,
     residuals: [f64; 2],
-    alarm_means: [f64; 2],
-    alarm_variance: [f64; 2],
+    levels: [Level; 2],
     /// Mean squared errors of what the season foretold and of the level alone, and how many rows and tests there were.
     season_errors: [f64; 2],
     season_rows: f64,
@@ -145,15 +140,15 @@ pub(crate) struct AutoInput {
     in_season: bool,
     /// Whether the row before belonged to an event.
     in_event: bool,
-    /// What the event that is on is to teach of how rare rows are, once it is over: steps of alarms, [`NO_LESSON`] where nothing is.
-    lesson: [u8; ALARMS],
+    /// Where on the tail of residuals the event that is on is to teach, once it is over; below 0: nowhere.
+    lesson: f64,
     /// The largest deviation from the level yet.
     largest: f64,
     /// Rows until the latest values are known again after a gap.
     blind: u32,
     model: Rls,
     tails: [Tail<40>; VIEWS],
-    alarm_tails: [Tail<40>; ALARMS],
+    residual_tail: Tail<40>,
     season: Season,
 }
 
@@ -172,19 +167,18 @@ impl AutoInput {
             level_rows: 0.0,
             level_variance: 0.0,
             residuals: [0.0; 2],
-            alarm_means: [0.0; 2],
-            alarm_variance: [0.0; 2],
+            levels: std::array::from_fn(|_| Level::new()),
             season_errors: [0.0; 2],
             season_rows: 0.0,
             season_tests: 0.0,
             in_season: false,
             in_event: false,
-            lesson: [NO_LESSON; ALARMS],
+            lesson: -1.0,
             largest: 0.0,
             blind: 0,
             model: Rls::new(),
             tails: std::array::from_fn(|_| Tail::new()),
-            alarm_tails: std::array::from_fn(|_| Tail::new()),
+            residual_tail: Tail::new(),
             season: Season::new(0.0),
         }
     }
@@ -197,6 +191,16 @@ impl AutoInput {
     /// Whether it can tell how rare its views are.
     pub fn told(&self) -> bool {
         self.rarities >= RARITIES_MIN
+    }
+
+    /// Forgets all but the season: it begins anew with the next value.
+    pub fn forget(&mut self) {
+        self.rows = 0.0;
+        self.rarities = 0.0;
+        self.tails = std::array::from_fn(|_| Tail::new());
+        self.residual_tail = Tail::new();
+        self.levels.iter_mut().for_each(Level::forget);
+        self.lesson = -1.0;
     }
 
     /// Begins anew, but for the season: values mean something else from now on.
@@ -212,8 +216,7 @@ impl AutoInput {
         self.level_rows = 0.0;
         self.level_variance = 0.0;
         self.residuals = [0.0; 2];
-        self.alarm_means = [0.0; 2];
-        self.alarm_variance = [0.0; 2];
+        self.levels = std::array::from_fn(|_| Level::new());
         self.largest = 0.0;
         self.model = Rls::new();
     }
@@ -227,7 +230,7 @@ impl AutoInput {
             }
         } else {
             self.model.forget_latest();
-            self.alarm_means = [0.0; 2];
+            self.levels.iter_mut().for_each(Level::reset);
             self.blind = LAGS as u32;
         }
     }
@@ -287,7 +290,8 @@ impl AutoInput {
         let told = self.told();
         reading.strangeness = 0.0;
         reading.early = None;
-        if early && self.rows >= early::ROWS_MIN {
+        reading.alone = early && self.rows >= early::ROWS_MIN;
+        if (early::ROWS_MIN..early::ROWS_MAX).contains(&self.rows) {
             let rarity = self.early().rarity((y - self.level).abs());
             reading.early = Some(rarity);
             reading.strangeness = if told { 0.0 } else { rarity * rarity };
@@ -318,31 +322,21 @@ impl AutoInput {
             in_deviations(reading.residual, residual_variance, floor)
         };
         reading.size = reading.z.abs();
-        let place = quarter_octaves(reading.z.abs(), LOWEST);
-        reading.alarm_places[0] = place;
-        reading.alarms[0] = if told { self.alarm_tails[0].rarity_continued(place) } else { 0.0 };
+        reading.place = quarter_octaves(reading.z.abs(), LOWEST);
+        reading.alarms[0] = told.then(|| self.residual_tail.rarity_continued(reading.place));
         // Noise may follow the hour of the day: levels are measured in the deviation of the hour.
         let hour = (self.residuals[0] / self.residuals[1]).clamp(0.01, 100.0);
         let hour = if hour.is_nan() { 1.0 } else { hour };
         reading.off = in_deviations(y - self.level, self.level_variance * hour, floor);
-        if reading.early.is_some() {
+        if early {
             reading.size = reading.size.max(reading.off.abs());
         }
         let off = reading.off.clamp(-CUT_ALARM, CUT_ALARM);
-        for number in 0..2 {
-            let step = gain(self.rows, ALARM_SPANS[number]);
-            self.alarm_means[number] += step * (off - self.alarm_means[number]);
-            let warm = self.rows >= ALARM_WARM[number];
-            let z = if warm {
-                in_deviations(self.alarm_means[number], self.alarm_variance[number], 0.0)
-            } else {
-                0.0
-            };
-            let place = quarter_octaves(z.abs(), LOWEST);
-            reading.alarm_places[1 + number] = place;
-            reading.size = reading.size.max(z.abs());
-            reading.alarms[1 + number] =
-                if told { self.alarm_tails[1 + number].rarity_continued(place) + FAVOUR } else { 0.0 };
+        for (number, level) in self.levels.iter_mut().enumerate() {
+            let level = level.judge(off, gain(self.rows, ALARM_SPANS[number]));
+            reading.levels[number] = level;
+            reading.size = reading.size.max(level.z.abs());
+            reading.alarms[1 + number] = level.rarity.filter(|_| told);
         }
     }
 
@@ -362,20 +356,20 @@ impl AutoInput {
         self.level = if self.level_variance > 0.0 { self.means[1] } else { self.last };
         self.level_rows = SPANS[1];
         self.ordinary[VALUE] = self.level;
-        self.alarm_means = [0.0; 2];
+        self.levels.iter_mut().for_each(Level::reset);
     }
 
     /// Takes the event that was on for over: nothing of it lingers in the levels.
     pub fn recover(&mut self) {
-        self.alarm_means = [0.0; 2];
+        self.levels.iter_mut().for_each(Level::reset);
     }
 
     /// Half the width of what is ordinary around what is expected, where a row in e^`rarity` lies outside.
     pub fn width(&self, reading: &Reading, rarity: f64) -> f64 {
-        if reading.early.is_some() {
+        if reading.alone {
             return self.early().width(rarity);
         }
-        let z = match self.alarm_tails[0].place(libm::exp(-rarity)) {
+        let z = match self.residual_tail.place(libm::exp(-rarity)) {
             Some(place) => from_quarter_octaves(place, LOWEST).clamp(2.0, 64.0),
             None => 5.0,
         };
@@ -395,19 +389,18 @@ impl AutoInput {
         fields.f64(&mut self.level_rows)?;
         fields.f64(&mut self.level_variance)?;
         fields.f64s(&mut self.residuals)?;
-        fields.f64s(&mut self.alarm_means)?;
-        fields.f64s(&mut self.alarm_variance)?;
+        self.levels.iter_mut().try_for_each(|level| level.fields(fields))?;
         fields.f64s(&mut self.season_errors)?;
         fields.f64(&mut self.season_rows)?;
         fields.f64(&mut self.season_tests)?;
         fields.bool(&mut self.in_season)?;
         fields.bool(&mut self.in_event)?;
-        fields.u8s(&mut self.lesson)?;
+        fields.f64(&mut self.lesson)?;
         fields.f64(&mut self.largest)?;
         fields.u32(&mut self.blind)?;
         self.model.fields(fields)?;
         self.tails.iter_mut().try_for_each(|tail| tail.fields(fields))?;
-        self.alarm_tails.iter_mut().try_for_each(|tail| tail.fields(fields))?;
+        self.residual_tail.fields(fields)?;
         self.season.fields(fields)
     }
 }

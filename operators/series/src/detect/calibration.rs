@@ -1,41 +1,61 @@
-//! From rarities to alarms: a p-value of the row, events, and a threshold that makes as many false events as were asked for.
+//! From rarities to alarms: a p-value of the row, events, and thresholds that make as many false events as were asked for.
 //!
-//! Each way to raise an alarm says how rare a row is; the rarest counts, and how rare *that* is among the key's own rows is the p-value. So
-//! ways that overlap, or are many, cost nothing.
+//! ```text
+//!   residual ─▶ rarity ─▶ tail of rarities ─▶ −ln p ┐
+//!                              ▲                    ├─▶ at least −ln (its share of those wanted) + its bar? ─▶ event
+//!                              └─ lessons           │
+//!   levels   ─▶ rarity of excursions ───────────────┘
+//! ```
 //!
-//! An event begins with a row whose p-value is at most the threshold, and lasts while p-values stay at most [`RELEASE`] times it. Rows of an event
-//! are anomalies, so consecutive anomalous rows are one alarm. Rare rows come in clusters, and a cluster is one event: the threshold for rows
-//! is that for events times the mean size of clusters (one over the extremal index: Leadbetter, Extremes and local dependence in
-//! stationary sequences, 1983; estimated by runs).
+//! Each way to raise an alarm says how rare a row is. Of residuals there are many, of inputs and of how they go together: the rarest counts, and how
+//! rare *that* is among the key's own rows is what it says. Levels say how rare excursions are that go so far, of which each is one event anyway.
+//! Each way has a share of the false events that are wanted, so that one which is off takes nothing from the others (Bonferroni).
 //!
-//! Of an event only the first row teaches how rare rows are, once it is over (before, it would make those that follow less rare): all of them would make a long incident ordinary, and none would make the tail
-//! ever thinner. An event that begins far beyond what the tail, continued, lets expect is no chance and teaches nothing. Nor does any row for a
-//! while after an event that lasted until it was settled, since what is odd for so long often goes on being odd in other ways; but after that
-//! while rows teach for at least a quarter as long, so that what stays becomes ordinary.
+//! An event begins with a row whose −ln p is at least the threshold, and lasts while p-values stay at most 8 times that. Rows of an event
+//! are anomalies, so consecutive anomalous rows are one alarm. Rare rows come in clusters, and a cluster is one event: of rare rows only the rarest
+//! of each cluster counts, once the cluster is over (declustering by runs: Leadbetter, Extremes and local dependence in stationary sequences,
+//! 1983).
+//!
+//! Of an event only the first row teaches how rare rows are, once it is over (before, it would make those that follow less rare): all of them
+//! would make a long incident ordinary, and none would make the tail ever thinner. An event that begins far beyond what the tail, continued, lets
+//! expect is no chance and teaches nothing. Nor does any row for a while after an event that lasted until it was settled, since what is odd
+//! for so long often goes on being odd in other ways; but after that while rows teach for at least a quarter as long, so that what stays becomes
+//! ordinary.
+//!
+//! After an event that was settled nothing is an anomaly until rows are ordinary by what is learnt of them meanwhile; where they don't become so, what
+//! was known is worth nothing, and all begins anew.
 
+mod bar;
+
+use self::bar::Bar;
 use super::fields::Fields;
 use super::tail::Tail;
 use crate::bytes::StateError;
 
-/// How much commoner than the threshold a row may be for an event to go on.
-const RELEASE: f64 = 8.0;
+/// Ways to raise an alarm: residual, short level, long level.
+pub(crate) const WAYS: usize = 3;
 
-/// Clusters are measured among rows commoner than the threshold by this factor, of which there are enough.
-const CLUSTERS_AT: f64 = 8.0;
+/// Each way's share of the false events that are wanted, where all have something to say.
+const SHARES: [f64; WAYS] = [0.6, 0.2, 0.2];
 
-/// Events that the mean size of clusters is remembered over.
-const CLUSTERS: f64 = 100.0;
-
-/// The largest mean size of clusters.
-const CLUSTER_MAX: f64 = 8.0;
-
-/// −ln p beyond the threshold by which an event begins that is no chance.
-const NO_CHANCE: f64 = 2.5;
+/// How much commoner than the threshold a row may be for an event to go on, 8 times: its ln.
+const LN_RELEASE: f64 = 2.079_441_541_679_835_7;
 
 /// Steps of the scale of rarities per unit of −ln p.
 const STEPS_PER_UNIT: f64 = 4.0;
 
-/// Rows before which its tail raises no alarm, and is not gone by where something else is.
+/// Rows commoner than the threshold by this factor are rare: those of a cluster are counted once, and so many rows that are not rare end it.
+const RARE_AT: f64 = 8.0;
+const CLUSTER_GAP: u32 = 16;
+
+/// −ln p beyond the threshold by which an event begins that is no chance.
+const NO_CHANCE: f64 = 2.5;
+
+/// So many ordinary rows one after the other end the time after an event that was settled; and how long that time is at most, rows.
+const ORDINARY_ROWS: u32 = 8;
+const RELEARN: u32 = 240;
+
+/// Rows before which the tail raises no alarm, and is not gone by where a short past is.
 const ROWS_MIN: f64 = 32.0;
 const ROWS_EARLY: f64 = 96.0;
 
@@ -44,18 +64,31 @@ const ROWS_EARLY: f64 = 96.0;
 pub(crate) struct Calibration {
     tail: Tail<64>,
     rows: f64,
-    clusters: f64,
-    clustered: f64,
-    in_cluster: bool,
+    /// Rows since the latest rare one, and where the rarest of its cluster is to teach; below 0: there is no cluster.
+    since_rare: u32,
+    cluster: f64,
+    /// Where the event's first row is to teach, once it is over; below 0: nowhere.
+    lesson: f64,
+    bars: [Bar; WAYS],
     /// Rows of the event that is on; 0: none is.
     event_rows: u32,
     event_since_us: i64,
-    /// −ln p of the event's rarest row.
-    event_rarity: f64,
-    /// Where the event's first row is to teach, once it is over; below 0: nowhere.
-    lesson: f64,
+    /// −ln p of the event's rarest row beyond the threshold.
+    event_beyond: f64,
     /// Rows left of the time after an event that was settled: of the part in which nothing teaches, then of the other.
     aftermath: (u32, u32),
+    /// Rows left to become ordinary after an event that was settled, and ordinary ones so far.
+    relearn: u32,
+    ordinary: u32,
+}
+
+/// What a row says to calibration, of rarities −ln p.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rarities {
+    /// By each way; `None`: it can't tell. Of levels: per row, as if each excursion had one.
+    pub ways: [Option<f64>; WAYS],
+    /// By how far values lie from the levels of a short past: all that there is to go by at first, for some time one more view.
+    pub early: Option<f64>,
 }
 
 /// What calibration says of a row.
@@ -69,12 +102,16 @@ pub(crate) struct Ruling {
     pub event_rows: u32,
     /// When it began.
     pub event_since_us: i64,
-    /// −ln p of its rarest row.
-    pub event_rarity: f64,
-    /// −ln p at which a row begins an event.
+    /// −ln p of its rarest row beyond the threshold.
+    pub event_beyond: f64,
+    /// The way by which the row is rarest.
+    pub way: usize,
+    /// −ln p at which a row begins an event by its residual.
     pub threshold: f64,
     /// Whether the row teaches how rare rows are.
     pub teaches: bool,
+    /// Whether what was known is worth nothing: rows did not become ordinary in the time after an event that was settled.
+    pub anew: bool,
 }
 
 impl Calibration {
@@ -83,14 +120,16 @@ impl Calibration {
         Calibration {
             tail: Tail::new(),
             rows: 0.0,
-            clusters: 0.0,
-            clustered: 0.0,
-            in_cluster: false,
+            since_rare: 0,
+            cluster: -1.0,
+            lesson: -1.0,
+            bars: std::array::from_fn(|_| Bar::new()),
             event_rows: 0,
             event_since_us: 0,
-            event_rarity: 0.0,
-            lesson: -1.0,
+            event_beyond: 0.0,
             aftermath: (0, 0),
+            relearn: 0,
+            ordinary: 0,
         }
     }
 
@@ -99,55 +138,95 @@ impl Calibration {
         self.rows < ROWS_EARLY
     }
 
-    /// Rules on a row as rare as `rarity` says (−ln p of its rarest view, if any tells), where `wanted` events a row are wanted; until enough is
-    /// known, as rare as `early` says, by itself. Learns from it too.
-    pub fn rule(&mut self, rarity: Option<f64>, early: Option<f64>, wanted: f64, time_us: i64) -> Ruling {
-        let size = if self.clusters >= 8.0 { self.clustered / self.clusters } else { 1.0 };
-        let allowed = (wanted * size.clamp(1.0, CLUSTER_MAX)).clamp(1e-12, 0.05);
-        let place = rarity.unwrap_or(0.0) * STEPS_PER_UNIT;
-        let early = early.filter(|_| self.is_early());
-        let overall = early.unwrap_or_else(|| self.tail.rarity(place));
-        let p_value = libm::exp(-overall);
-        let ready = self.rows >= ROWS_MIN || early.is_some();
-        let begins = ready && p_value <= allowed;
-        let goes_on = self.event_rows > 0 && p_value <= (allowed * RELEASE).min(0.1);
-        let anomaly = begins || goes_on;
+    /// Rules on a row where `wanted` events a row are wanted. Learns from it too.
+    pub fn rule(&mut self, rarities: Rarities, wanted: f64, time_us: i64) -> Ruling {
+        let wanted = wanted.clamp(1e-12, 0.05);
+        let alone = rarities.early.filter(|_| self.is_early());
+        let place = rarities.ways[0].map(|rarity| rarity.max(0.0) * STEPS_PER_UNIT);
+        let beside = rarities.early.unwrap_or(0.0);
+        let told = alone.or(place.map(|place| self.tail.rarity(place).max(beside)));
+        let ready = alone.is_some() || self.rows >= ROWS_MIN;
+        let says = [told.filter(|_| ready), rarities.ways[1], rarities.ways[2]];
+        let shares = if says[1..].iter().any(Option::is_some) { SHARES } else { [1.0, 0.0, 0.0] };
+        let thresholds: [f64; WAYS] =
+            std::array::from_fn(|way| self.bars[way].height() - libm::log(shares[way] * wanted));
+        let beyond: [f64; WAYS] =
+            std::array::from_fn(|way| says[way].map_or(f64::NEG_INFINITY, |says| says - thresholds[way]));
+        let way = (1..WAYS).fold(0, |most, way| if beyond[way] > beyond[most] { way } else { most });
+        let continued =
+            alone.or(place.map(|place| self.tail.rarity_continued(place).max(beside))).unwrap_or(0.0);
+        let no_chance = if way == 0 { continued - thresholds[0] } else { beyond[way] } >= NO_CHANCE;
+
+        let stands_out = beyond[way] >= -LN_RELEASE;
+        let relearns = self.relearn > 0;
+        let anew = relearns && self.relearn(stands_out);
+        let anomaly = !relearns && (beyond[way] >= 0.0 || self.event_rows > 0 && stands_out);
+        let first = anomaly && self.event_rows == 0;
         if !anomaly {
             self.end_event();
         } else {
-            if self.event_rows == 0 {
-                self.event_since_us = time_us;
+            if first {
+                (self.event_since_us, self.event_beyond) = (time_us, 0.0);
             }
             self.event_rows = self.event_rows.saturating_add(1);
-            self.event_rarity = self.event_rarity.max(overall);
+            self.event_beyond = self.event_beyond.max(beyond[way]);
         }
-        let threshold = -libm::log(allowed);
         let teaches = match self.event_rows {
-            _ if self.aftermath.0 > 0 => false,
+            _ if self.aftermath.0 > 0 || relearns => false,
             0 => true,
-            1 => early.unwrap_or_else(|| self.tail.rarity_continued(place)) < threshold + NO_CHANCE,
+            1 => !no_chance,
             _ => false,
         };
         match &mut self.aftermath {
             (0, again) => *again = again.saturating_sub(1),
             (silent, _) => *silent -= 1,
         }
-        if teaches && rarity.is_some() {
-            if anomaly {
-                self.lesson = place.max(0.0);
-            } else {
-                self.teach(place);
-            }
-            self.count_clusters(p_value <= (CLUSTERS_AT * wanted).clamp(0.002, 0.05));
+        for (way, bar) in self.bars.iter_mut().enumerate() {
+            bar.go_on(first && beyond[way] >= 0.0, wanted);
         }
+        if let Some(place) = place {
+            self.learn(place, told.unwrap_or(0.0), shares[0] * wanted, anomaly, teaches);
+        }
+        let overall = if anomaly { beyond[way] + thresholds[way] } else { told.unwrap_or(0.0) };
         Ruling {
-            p_value,
+            p_value: libm::exp(-overall),
             anomaly,
             event_rows: self.event_rows,
             event_since_us: self.event_since_us,
-            event_rarity: self.event_rarity,
-            threshold,
+            event_beyond: self.event_beyond,
+            way,
+            threshold: thresholds[0],
             teaches,
+            anew,
+        }
+    }
+
+    /// Learns how rare a row was, at once or once its cluster or its event is over.
+    fn learn(&mut self, place: f64, told: f64, wanted: f64, anomaly: bool, teaches: bool) {
+        if anomaly {
+            if teaches {
+                self.lesson = place;
+            }
+            // What led to the event is part of it.
+            self.cluster = -1.0;
+        } else if !teaches {
+            self.end_cluster();
+        } else if told >= -libm::log((RARE_AT * wanted).clamp(0.002, 0.05)) {
+            self.cluster = self.cluster.max(place);
+            self.since_rare = 0;
+        } else {
+            self.teach(place);
+            self.since_rare = self.since_rare.saturating_add(1);
+            if self.since_rare >= CLUSTER_GAP {
+                self.end_cluster();
+            }
+        }
+    }
+
+    fn end_cluster(&mut self) {
+        if self.cluster >= 0.0 {
+            let cluster = std::mem::replace(&mut self.cluster, -1.0);
+            self.teach(cluster);
         }
     }
 
@@ -156,20 +235,21 @@ impl Calibration {
         self.rows = (self.rows + 1.0).min(1e9);
     }
 
-    fn count_clusters(&mut self, rare: bool) {
-        if rare && !self.in_cluster {
-            let keep = 1.0 - 1.0 / CLUSTERS;
-            self.clusters = self.clusters * keep + 1.0;
-            self.clustered *= keep;
+    /// Counts down the time after an event that was settled, and ends it where rows are ordinary: true where it is over and they are not.
+    fn relearn(&mut self, stands_out: bool) -> bool {
+        self.relearn -= 1;
+        self.ordinary = if stands_out { 0 } else { self.ordinary + 1 };
+        if self.ordinary >= ORDINARY_ROWS {
+            self.relearn = 0;
+            return false;
         }
-        self.clustered += f64::from(u8::from(rare));
-        self.in_cluster = rare;
+        self.relearn == 0
     }
 
     /// Ends the event: values are back where they were.
     pub fn end_event(&mut self) {
         self.event_rows = 0;
-        self.event_rarity = 0.0;
+        self.event_beyond = 0.0;
         if self.lesson >= 0.0 {
             let lesson = std::mem::replace(&mut self.lesson, -1.0);
             self.teach(lesson);
@@ -179,29 +259,33 @@ impl Calibration {
     /// Ends the event: what it showed is ordinary from now on. `wanted` as in [`Calibration::rule`].
     pub fn settle(&mut self, wanted: f64) {
         self.end_event();
+        (self.relearn, self.ordinary) = (RELEARN, 0);
         if self.aftermath == (0, 0) {
             let rows = (1.0 / wanted).clamp(1.0, 1e6) as u32;
             self.aftermath = (rows, rows / 4);
         }
     }
 
-    /// Begins anew: rarities mean something else from now on.
+    /// Begins anew: rarities mean something else from now on. The rate of events is kept over it.
     pub fn begin_anew(&mut self) {
-        *self = Calibration::new();
+        let bars = std::mem::replace(self, Calibration::new()).bars;
+        self.bars = bars;
     }
 
     /// Walks over its fields.
     pub fn fields(&mut self, fields: &mut Fields<'_, '_>) -> Result<(), StateError> {
         self.tail.fields(fields)?;
         fields.f64(&mut self.rows)?;
-        fields.f64(&mut self.clusters)?;
-        fields.f64(&mut self.clustered)?;
-        fields.bool(&mut self.in_cluster)?;
+        fields.u32(&mut self.since_rare)?;
+        fields.f64(&mut self.cluster)?;
+        fields.f64(&mut self.lesson)?;
+        self.bars.iter_mut().try_for_each(|bar| bar.fields(fields))?;
         fields.u32(&mut self.event_rows)?;
         fields.i64(&mut self.event_since_us)?;
-        fields.f64(&mut self.event_rarity)?;
-        fields.f64(&mut self.lesson)?;
+        fields.f64(&mut self.event_beyond)?;
         fields.u32(&mut self.aftermath.0)?;
-        fields.u32(&mut self.aftermath.1)
+        fields.u32(&mut self.aftermath.1)?;
+        fields.u32(&mut self.relearn)?;
+        fields.u32(&mut self.ordinary)
     }
 }

@@ -15,7 +15,7 @@ use crate::Observation;
 use crate::bytes::{Reader, StateError, Writer};
 
 /// The version of all models, as in `model_version`, and of their encoded state.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Rows that a score is smoothed over.
 const SCORE_ROWS: f64 = 128.0;
@@ -59,6 +59,11 @@ impl Detector {
         let judge = Judge::new(config.method, settings);
         let judgement = Judgement::new(config.inputs);
         Ok(Detector { config, judge, judgement, values: Vec::new(), bases: Vec::new() })
+    }
+
+    /// How it is configured.
+    pub fn config(&self) -> &DetectorConfig {
+        &self.config
     }
 
     /// The name and version of the model, for the column `model_version`: changes when a row's score may.
@@ -118,11 +123,11 @@ impl Detector {
         let wanted = self.wanted(interval_us);
         let mut ruling = None;
         if ready {
-            let judged =
-                state.calibration.rule(self.judgement.rarity, self.judgement.early, wanted, row.time_us);
+            let judged = state.calibration.rule(self.judgement.rarities, wanted, row.time_us);
             state.score += 2.0 / (SCORE_ROWS + 1.0) * (self.judgement.strangeness - state.score);
             if judged.anomaly {
-                state.class = alarm::class_of_event(self.judgement.class, judged.event_rows, state.class);
+                state.class =
+                    alarm::class_of_event(self.judgement.classes[judged.way], judged.event_rows, state.class);
             }
             self.report(state, &judged, missed > 0, verdict);
             ruling = Some(judged);
@@ -130,6 +135,10 @@ impl Detector {
         let weight = if ruling.is_some_and(|ruling| ruling.anomaly) { 0.0 } else { 1.0 };
         let teaches = ruling.is_none_or(|ruling| ruling.teaches);
         if self.judge.learn(&mut state.known, &self.values, timing, &self.judgement, weight, teaches) {
+            state.calibration.begin_anew();
+        }
+        if ruling.is_some_and(|ruling| ruling.anew) {
+            state.known = self.judge.begin_anew(&state.known);
             state.calibration.begin_anew();
         }
         if let Some(ruling) = ruling

@@ -15,6 +15,9 @@ use super::numbers::ln;
 /// Rows before anything is judged.
 pub(crate) const ROWS_MIN: f64 = 18.0;
 
+/// Rows after which a past is short no more.
+pub(crate) const ROWS_MAX: f64 = 400.0;
+
 /// The power of the tail where the largest deviation is that of normal values; it falls with its square, within bounds.
 const POWER: f64 = 4.5;
 const POWER_MIN: f64 = 1.0;

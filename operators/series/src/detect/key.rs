@@ -1,6 +1,7 @@
 //! A key's model, whichever the method: `auto` has one for each input and one for how they go together, other methods one for all inputs.
 
 use super::auto::{AutoInput, Reading};
+use super::calibration::{Rarities, WAYS};
 use super::fields::Fields;
 use super::joint::{Distance, Joint};
 use super::methods::ar::Ar;
@@ -43,12 +44,10 @@ pub(crate) struct Timing {
 pub(crate) struct Judgement {
     /// How strange it is, 0 and up.
     pub strangeness: f64,
-    /// −ln p of what is rarest about it; `None`: nothing can tell.
-    pub rarity: Option<f64>,
-    /// −ln p by a short past alone, where that is all there is to go by.
-    pub early: Option<f64>,
-    /// What kind of anomaly it would be.
-    pub class: Class,
+    /// How rare it is.
+    pub rarities: Rarities,
+    /// What kind of anomaly it would be by each way to raise an alarm.
+    pub classes: [Class; WAYS],
     /// The largest residual, in standard deviations of what is ordinary.
     pub size: f64,
     /// What each input was expected to be; NaN: nothing is.
@@ -66,9 +65,8 @@ impl Judgement {
     pub fn new(inputs: usize) -> Self {
         Judgement {
             strangeness: 0.0,
-            rarity: None,
-            early: None,
-            class: Class::Spike,
+            rarities: Rarities::default(),
+            classes: [Class::Spike; WAYS],
             size: 0.0,
             expected: vec![f64::NAN; inputs],
             parts: vec![0.0; inputs],
@@ -123,6 +121,18 @@ macro_rules! methods {
                 match self {
                     Judge::Auto(inputs) => Known::Auto(Auto::new(*inputs)),
                     $(Judge::$name(shared) => Known::$name(Single::new(shared)),)*
+                }
+            }
+
+            /// What is known of a key of which nothing holds any more but its season.
+            pub fn begin_anew(&self, known: &Known) -> Known {
+                match known {
+                    Known::Auto(auto) => {
+                        let mut auto = auto.clone();
+                        auto.begin_anew();
+                        Known::Auto(auto)
+                    }
+                    _ => self.begin(),
                 }
             }
 
@@ -212,7 +222,7 @@ impl Known {
         match self {
             Known::Auto(auto) => {
                 let reading = &judgement.readings[input];
-                let several = if reading.early.is_some() { libm::log(auto.inputs.len() as f64) } else { 0.0 };
+                let several = if reading.alone { libm::log(auto.inputs.len() as f64) } else { 0.0 };
                 auto.inputs[input].width(reading, rarity + several)
             }
             _ => WIDTH * judgement.raw.scale[input],
@@ -240,8 +250,8 @@ impl Judgement {
     /// Takes over what a method other than `auto` says.
     fn take_raw(&mut self, values: &[f64], rarity: f64, place: f64) {
         self.strangeness = rarity * rarity;
-        self.rarity = Some(rarity);
-        self.early = None;
+        self.rarities = Rarities::default();
+        self.rarities.ways[0] = Some(rarity);
         self.place = place;
         self.expected.copy_from_slice(&self.raw.expected);
         self.parts.copy_from_slice(&self.raw.parts);
@@ -250,6 +260,14 @@ impl Judgement {
             let size = (value - self.raw.expected[input]).abs() / self.raw.scale[input];
             self.size = self.size.max(size);
         }
+    }
+}
+
+/// The larger of two rarities, where any is told.
+fn larger(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.max(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -263,12 +281,19 @@ impl Auto {
         }
     }
 
+    fn begin_anew(&mut self) {
+        let inputs = self.inputs.len();
+        self.inputs.iter_mut().for_each(AutoInput::forget);
+        self.joint = (inputs > 1).then(|| Joint::new(inputs));
+        self.recovery = Recovery::new(inputs);
+    }
+
     fn judge(&mut self, values: &[f64], timing: Timing, judgement: &mut Judgement) {
         judgement.strangeness = 0.0;
-        judgement.early = None;
-        let mut rarest = 0.0;
-        judgement.class = Class::Spike;
+        judgement.rarities = Rarities::default();
+        judgement.classes = [Class::Spike; WAYS];
         judgement.size = 0.0;
+        let rarities = &mut judgement.rarities;
         for (input, (model, value)) in self.inputs.iter_mut().zip(values).enumerate() {
             if timing.missed > 0 {
                 model.bridge(timing.missed);
@@ -281,18 +306,16 @@ impl Auto {
                 continue;
             }
             model.judge(*value, timing.phase, timing.early, reading);
-            if let Some(rarity) = reading.early {
-                judgement.early = Some(judgement.early.unwrap_or(0.0).max(rarity));
-            }
+            rarities.early = larger(rarities.early, reading.early);
             judgement.expected[input] = reading.expected;
             judgement.parts[input] = reading.strangeness;
             judgement.strangeness += reading.strangeness;
             judgement.size = judgement.size.max(reading.size);
             for (alarm, rarity) in reading.alarms.iter().enumerate() {
-                if *rarity > rarest {
-                    rarest = *rarity;
-                    judgement.class = reading.class(alarm);
+                if *rarity > rarities.ways[alarm] {
+                    judgement.classes[alarm] = reading.class(alarm);
                 }
+                rarities.ways[alarm] = larger(rarities.ways[alarm], *rarity);
             }
         }
         if let Some(joint) = &mut self.joint {
@@ -305,15 +328,16 @@ impl Auto {
                 let shares = judgement.parts.iter_mut().zip(&distance.parts);
                 shares.for_each(|(part, of)| *part += square * of / sum);
             }
-            if distance.rarity > rarest {
-                rarest = distance.rarity;
-                judgement.class = if judgement.size < OUTLIER_Z { Class::Outlier } else { Class::Spike };
+            if rarities.ways[0].is_some_and(|rarity| distance.rarity > rarity) {
+                rarities.ways[0] = Some(distance.rarity);
+                judgement.classes[0] = if judgement.size < OUTLIER_Z { Class::Outlier } else { Class::Spike };
             }
         }
-        judgement.rarity = self.inputs.iter().any(AutoInput::told).then_some(rarest);
         // The rarest of several inputs is no rarer for there being several (Bonferroni).
         let several = libm::log(self.inputs.len() as f64);
-        judgement.early = judgement.early.map(|rarity| (rarity - several).max(0.0));
+        let alone = |rarity: f64| (rarity - several).max(0.0);
+        rarities.early = rarities.early.map(alone);
+        rarities.ways[1..].iter_mut().for_each(|rarity| *rarity = rarity.map(alone));
     }
 
     fn learn(

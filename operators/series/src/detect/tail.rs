@@ -22,6 +22,7 @@ const NEAR_SHARE: f64 = 0.1;
 const FAR_SHARE: f64 = 0.02;
 const NEAR: f64 = std::f64::consts::LN_10;
 const FAR: f64 = 3.912_023_005_428_146;
+const LOG2_FAR_OVER_NEAR: f64 = 0.764_660_381_670_054_1;
 
 /// −ln p at most.
 const RARITY_MAX: f64 = 40.0;
@@ -69,6 +70,23 @@ impl<const STEPS: usize> Tail<STEPS> {
         match (self.place(NEAR_SHARE), self.place(FAR_SHARE)) {
             (Some(near), Some(far)) if place > far => {
                 (FAR + (FAR - NEAR) / (far - near).max(0.25) * (place - far)).min(RARITY_MAX)
+            }
+            _ => rarity,
+        }
+    }
+
+    /// −ln p of a value on a scale of quarter octaves where −ln p goes on beyond what is often seen as a power of the value, which has the exponent seen
+    /// there, at most that of the normal distribution (Weibull tails: Gardes, Girard, Comparison of Weibull tail-coefficient estimators, 2006): for
+    /// means, whose tails are thinner than those of what they are means of.
+    pub fn rarity_of_mean(&self, place: f64) -> f64 {
+        let rarity = self.rarity(place);
+        if rarity < FAR {
+            return rarity;
+        }
+        match (self.place(NEAR_SHARE), self.place(FAR_SHARE)) {
+            (Some(near), Some(far)) if place > far => {
+                let exponent = (4.0 * LOG2_FAR_OVER_NEAR / (far - near).max(0.25)).clamp(0.5, 2.0);
+                (FAR * libm::exp2(exponent * ((place - far) / 4.0).min(100.0))).min(RARITY_MAX)
             }
             _ => rarity,
         }

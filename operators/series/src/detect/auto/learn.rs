@@ -3,10 +3,10 @@
 use super::super::numbers::gain;
 use super::super::rls::LAGS;
 use super::super::season::{Phase, Season};
-use super::super::tail::Tail;
+use super::level::Level;
 use super::{
-    ALARM_WARM, ALARMS, AutoInput, CUT, CUT_RESIDUAL, LEVEL_SEASONS, MEMORY, MEMORY_RESIDUALS, NO_LESSON,
-    RESIDUAL, Reading, SEASON_TESTS, SEASON_TESTS_MIN, VALUE, VIEWS, WARM,
+    AutoInput, CUT, CUT_RESIDUAL, LEVEL_SEASONS, MEMORY, MEMORY_RESIDUALS, RESIDUAL, Reading, SEASON_TESTS,
+    SEASON_TESTS_MIN, VALUE, VIEWS, WARM,
 };
 
 impl AutoInput {
@@ -65,21 +65,19 @@ impl AutoInput {
                 tail.add(place);
             }
         }
-        let warm = [WARM[RESIDUAL], ALARM_WARM[0], ALARM_WARM[1]];
-        for (number, tail) in self.alarm_tails.iter_mut().enumerate() {
-            let place = reading.alarm_places[number];
-            let lesson = &mut self.lesson[number];
-            if weight > 0.0 && *lesson != NO_LESSON {
-                tail.add(f64::from(std::mem::replace(lesson, NO_LESSON)));
-            }
-            if !teaches || self.rows < warm[number] {
-                continue;
-            }
-            if weight > 0.0 {
-                tail.add(place);
+        let ordinary = weight > 0.0;
+        if ordinary && self.lesson >= 0.0 {
+            self.residual_tail.add(std::mem::replace(&mut self.lesson, -1.0));
+        }
+        if teaches && self.rows >= WARM[RESIDUAL] {
+            if ordinary {
+                self.residual_tail.add(reading.place);
             } else {
-                *lesson = place.clamp(0.0, f64::from(NO_LESSON - 1)) as u8;
+                self.lesson = reading.place.max(0.0);
             }
+        }
+        for (level, reading) in self.levels.iter_mut().zip(reading.levels) {
+            level.learn(reading, self.rows, ordinary, teaches);
         }
         if self.rows >= WARM[RESIDUAL] {
             self.rarities = (self.rarities + 1.0).min(1e6);
@@ -92,10 +90,7 @@ impl AutoInput {
     fn learn_alarms(&mut self, reading: &Reading, rows_a_season: f64, teaches: bool) {
         if self.in_event {
             // What is over is not to linger in the means, and in what they teach.
-            for (mean, variance) in self.alarm_means.iter_mut().zip(self.alarm_variance) {
-                let deviation = variance.sqrt();
-                *mean = mean.clamp(-deviation, deviation);
-            }
+            self.levels.iter_mut().for_each(Level::calm);
         }
         let cut = |value: f64, variance: f64, deviations: f64, known: bool| {
             let limit = deviations * variance.sqrt();
@@ -115,10 +110,6 @@ impl AutoInput {
             return;
         }
         self.level_variance += step * (off * off * (1.0 - step) - self.level_variance);
-        for (mean, variance) in self.alarm_means.iter().zip(&mut self.alarm_variance) {
-            let mean = cut(*mean, *variance, CUT_RESIDUAL, self.rows > 200.0);
-            *variance += step * (mean * mean - *variance);
-        }
     }
 
     /// Learns the season's profile, and whether it explains more than it costs. True where that changes.
@@ -148,11 +139,7 @@ impl AutoInput {
         let changes = in_season != self.in_season;
         if changes {
             self.in_season = in_season;
-            self.rows = 0.0;
-            self.rarities = 0.0;
-            self.tails = std::array::from_fn(|_| Tail::new());
-            self.alarm_tails = std::array::from_fn(|_| Tail::new());
-            self.lesson = [NO_LESSON; ALARMS];
+            self.forget();
         }
         changes
     }

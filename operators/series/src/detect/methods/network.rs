@@ -4,7 +4,7 @@
 
 use super::{Raw, Row, Scorer, Settings};
 use crate::bytes::{Reader, StateError, Writer};
-use crate::stream::restore;
+use crate::stream::{LINEAR_MAX, restore};
 
 /// An autoencoder, whose score is what it could not repeat.
 pub(crate) type Autoencoder = Network;
@@ -66,6 +66,8 @@ impl Scorer for Network {
         for input in 0..inputs {
             let (expected, share, centre, scale) =
                 (said.of(0, input), said.of(1, input), said.of(2, input), said.of(3, input));
+            // Far from all that it was trained on a network may expect anything.
+            let expected = expected.clamp(-LINEAR_MAX, LINEAR_MAX);
             raw.expected[input] = restore(expected as f32, centre, scale);
             raw.scale[input] = scale;
             raw.parts[input] = if share.is_finite() { share.max(0.0) } else { 0.0 };
