@@ -5,8 +5,7 @@ use super::points::Point;
 use super::spread::{Spread, Z_80, Z_95};
 use super::{ConvergerConfig, Interval};
 
-/// How much of what a curve is worse than at its beginning is gone once nothing is left of it but the beginning's share of time: see
-/// [`Outlook::at`].
+/// How much of what a curve is worse than at its beginning goes away in the long run.
 const RETURN: f64 = 0.85;
 /// Half of the central 80 % of errors, in sizes of what a curve did lately and what is foretold: the noise of the last row itself, of a
 /// rough curve.

@@ -172,6 +172,33 @@ fn a_curve_that_goes_away_from_its_target_does_not_get_there() {
 }
 
 #[test]
+fn a_start_that_jumped_comes_back() {
+    // It stays, without a trend, at twice its first value.
+    let values: Vec<f64> =
+        (0..10).map(|step| if step == 0 { 1.0 } else { 2.0 + 0.01 * f64::from(step % 3) }).collect();
+    let end = |end: f64| watch(falling(Some(end)), &values)[9].final_value.expected;
+    assert!(end(99.0) < 1.5 && end(99.0) > 1.0, "{}", end(99.0));
+    assert!(end(99.0) < end(19.0) && end(19.0) < end(11.0) && end(11.0) < 2.1);
+    // For a rising curve, that is progress and stays.
+    let said = watch(ConvergerConfig { falling: false, ..falling(Some(99.0)) }, &values);
+    assert!(said[9].final_value.expected > 1.9, "{}", said[9].final_value.expected);
+}
+
+#[test]
+fn long_curves_are_foretold_as_short_ones_are() {
+    // The same power of time, in 20 rows and in 2000: what is kept of a long curve shows its bend as well.
+    let error = |rows: usize| {
+        let last = 5 * rows;
+        let at = |step: usize| libm::pow(1.0 + 10.0 * step as f64 / rows as f64, -0.5);
+        let values: Vec<f64> = (0..rows).map(at).collect();
+        let said = watch(falling(Some(last as f64)), &values);
+        (said[rows - 1].final_value.expected - at(last)).abs() / (values[rows - 1] - at(last))
+    };
+    assert!(error(20) < 0.3, "{}", error(20));
+    assert!(error(2000) < 0.3, "{}", error(2000));
+}
+
+#[test]
 fn an_ended_curve_ends_at_its_last_value() {
     let said = watch(falling(Some(4.0)), &[5.0, 4.0, 3.0, 2.5, 2.25]);
     assert_eq!(said[4].final_value, Interval::sure(2.25));

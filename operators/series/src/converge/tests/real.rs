@@ -21,6 +21,8 @@ const FILES: [&str; 3] = [
     "FixedTextRNNClassification_imdb_patch32_LSTM128_bs128.json",
 ];
 const SEEN: [usize; 4] = [6, 11, 21, 41];
+/// Mean squared errors that are allowed of the test losses, after each part.
+const MOST: [f64; 4] = [0.0037, 0.0019, 0.00066, 0.00014];
 
 /// The curves of a file, or `None` where there is none.
 fn curves(file: &str, loss: &str) -> Option<Vec<Vec<f64>>> {
@@ -71,20 +73,24 @@ fn errors(curves: &[Vec<f64>]) -> [(f64, f64); SEEN.len()] {
     sums
 }
 
-/// Shares of curves, percent, whose end is within the intervals of 80 and 95 %, after each part of them.
-fn coverage(curves: &[Vec<f64>]) -> [(f64, f64); SEEN.len()] {
-    let mut counts = [(0.0, 0.0); SEEN.len()];
-    for curve in curves {
-        let said = watch(falling(Some(curve.len() as f64 - 1.0)), &curve[..SEEN[3]]);
-        let end = curve[curve.len() - 1];
-        let one = 100.0 / curves.len() as f64;
-        for (count, seen) in counts.iter_mut().zip(SEEN) {
-            let value = &said[seen - 1].final_value;
-            count.0 += if (value.lower_80..=value.upper_80).contains(&end) { one } else { 0.0 };
-            count.1 += if (value.lower_95..=value.upper_95).contains(&end) { one } else { 0.0 };
-        }
-    }
-    counts
+/// Whether the end of a curve is within the intervals of 80 and 95 %, after each part of it.
+type Covered = [(bool, bool); SEEN.len()];
+
+fn covered(curve: &[f64]) -> Covered {
+    let said = watch(falling(Some(curve.len() as f64 - 1.0)), &curve[..SEEN[3]]);
+    let end = curve[curve.len() - 1];
+    SEEN.map(|seen| {
+        let value = &said[seen - 1].final_value;
+        ((value.lower_80..=value.upper_80).contains(&end), (value.lower_95..=value.upper_95).contains(&end))
+    })
+}
+
+/// The shares of curves that are, percent.
+fn coverage<'a>(curves: impl Iterator<Item = &'a Covered> + Clone) -> [(f64, f64); SEEN.len()] {
+    let all = curves.clone().count() as f64;
+    let share =
+        |is: &dyn Fn(&Covered) -> bool| 100.0 * curves.clone().filter(|curve| is(curve)).count() as f64 / all;
+    std::array::from_fn(|seen| (share(&|curve| curve[seen].0), share(&|curve| curve[seen].1)))
 }
 
 #[test]
@@ -107,7 +113,12 @@ fn final_values_are_nearer_than_last_values() {
                 "  {seen:2} rows: last value {last:.5}, foretold {foretold:.5}, ratio {:.2}",
                 foretold / last
             );
-            assert!(foretold < 0.85 * last, "{loss} after {seen} rows");
+            assert!(foretold < 0.8 * last, "{loss} after {seen} rows");
+        }
+        if loss == "test" {
+            for ((_, foretold), most) in errors.into_iter().zip(MOST) {
+                assert!(foretold <= most, "{foretold} is above {most}");
+            }
         }
     }
 }
@@ -129,7 +140,7 @@ fn final_values_are_nearer_than_last_values_of_curves_that_blow_up_too() {
                 "  {seen:2} rows: last value {last:.5}, foretold {foretold:.5}, ratio {:.2}",
                 foretold / last
             );
-            assert!(foretold < last, "{loss} after {seen} rows");
+            assert!(foretold < 0.75 * last, "{loss} after {seen} rows");
         }
     }
 }
@@ -137,18 +148,33 @@ fn final_values_are_nearer_than_last_values_of_curves_that_blow_up_too() {
 #[test]
 fn intervals_cover_what_they_say() {
     for loss in ["valid", "test", "train"] {
+        let (mut all, mut moving) = (Vec::new(), Vec::new());
         for file in FILES {
             let Some(curves) = curves(file, loss) else { return };
-            let judged: Vec<_> = curves.into_iter().filter(|curve| is_finite(curve)).collect();
-            let coverage = coverage(&judged);
-            let cells = coverage.map(|(of_80, of_95)| format!("{of_80:.1}/{of_95:.1}"));
-            eprintln!("{loss} {file}: {} curves, {}", judged.len(), cells.join("  "));
-            // Losses of validation are what is watched; the others are here to see that it holds for more than these.
-            let most_off = if loss == "valid" { 3.0 } else { 5.0 };
-            for (of_80, of_95) in coverage {
-                assert!((of_80 - 80.0).abs() <= most_off, "{loss} {file}: {of_80}");
-                assert!((of_95 - 95.0).abs() <= most_off, "{loss} {file}: {of_95}");
-            }
+            let finite: Vec<_> = curves.into_iter().filter(|curve| is_finite(curve)).collect();
+            let of_file: Vec<Covered> = finite.iter().map(|curve| covered(curve)).collect();
+            let most_off = if loss == "valid" { 3.0 } else { 4.0 };
+            assert_near_nominal(&of_file, most_off, &format!("{loss} {file}"));
+            let judged = finite.iter().zip(&of_file).filter(|(curve, _)| is_judged(curve));
+            moving.extend(judged.map(|(_, covered)| *covered));
+            all.extend(of_file);
         }
+        assert_near_nominal(&all, 3.0, loss);
+        // Picked because they move, of which some show nothing yet: so less of them is covered.
+        eprintln!("{loss}: {} that are judged, {}", moving.len(), cells(&coverage(moving.iter())));
+    }
+}
+
+fn cells(coverage: &[(f64, f64)]) -> String {
+    let cells: Vec<_> = coverage.iter().map(|(of_80, of_95)| format!("{of_80:.1}/{of_95:.1}")).collect();
+    cells.join("  ")
+}
+
+fn assert_near_nominal(curves: &[Covered], most_off: f64, name: &str) {
+    let coverage = coverage(curves.iter());
+    eprintln!("{name}: {} curves, {}", curves.len(), cells(&coverage));
+    for (of_80, of_95) in coverage {
+        assert!((of_80 - 80.0).abs() <= most_off, "{name}: {of_80}");
+        assert!((of_95 - 95.0).abs() <= most_off, "{name}: {of_95}");
     }
 }
