@@ -19,7 +19,7 @@ use crate::detect::numbers::tame;
 /// Of the encoded state.
 const VERSION: u8 = 1;
 /// Beyond this many scales values are compressed.
-const LINEAR_MAX: f64 = 8.0;
+pub(crate) const LINEAR_MAX: f64 = 8.0;
 /// Values of which the first quartiles are made.
 const FIRST: usize = 32;
 /// Values that quartiles are of: about so many of the newest.
@@ -227,7 +227,7 @@ struct LongRun {
     /// Values seen, up to the memory.
     seen: f64,
     quartiles: [f64; 3],
-    /// The mean absolute distance from the middle: a scale where the middle half is all the same.
+    /// The mean absolute distance from the middle: the larger scale where the middle half is all the same, or tails are heavy.
     deviation: f64,
 }
 
@@ -238,7 +238,7 @@ impl LongRun {
             return (f64::NAN, f64::NAN);
         }
         let [low, centre, high] = self.quartiles;
-        let scale = (PER_WIDTH * (high - low)).max(0.25 * PER_DEVIATION * self.deviation);
+        let scale = (PER_WIDTH * (high - low)).max(PER_DEVIATION * self.deviation);
         // Below this `f32` ends.
         (centre, scale.max(1e-5 * centre.abs()))
     }

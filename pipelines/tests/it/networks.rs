@@ -113,7 +113,7 @@ impl Given {
             warm_up_us: None,
             workers,
             device: Device::Cpu,
-            training: TrainingConfig { epochs_max: 3, seed, ..TrainingConfig::default() },
+            training: TrainingConfig { epochs_max: 12, seed, ..TrainingConfig::default() },
             notes: String::new(),
             promote: false,
         };
@@ -210,11 +210,6 @@ fn workers_ticks_and_crashes_change_nothing_of_what_a_network_finds() {
              and window_start >= timestamp '2026-03-02 14:29:00' and window_start < timestamp '2026-03-02 14:41:00'",
         );
         let first = found[0]["first"].as_str().unwrap_or("never");
-        let near = query(
-            &whole,
-            "select window_start, p95_ms, failed, score, p_value, status, expected['p95_ms'] e from watched where model = 'm3' and window_start >= timestamp '2026-03-02 14:27:00' and window_start < timestamp '2026-03-02 14:41:00' order by 1",
-        );
-        near.iter().for_each(|row| println!("{row:?}"));
         assert!(("2026-03-02T14:29:30".."2026-03-02T14:33:00").contains(&first), "{method}: found {first}");
         let alarms = query(
             &whole,
