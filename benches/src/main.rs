@@ -22,6 +22,7 @@ mod consume;
 mod data;
 mod day;
 mod engine;
+mod live;
 mod measure;
 mod micro;
 mod month;
@@ -65,6 +66,8 @@ enum Command {
     Checkpoints(checkpoints::CheckpointsArgs),
     /// A day in small: whether memory, file handles and checkpoints stay as they are from the first tenth to the last.
     Day(day::DayArgs),
+    /// How long after a window's end its row is scored, live from Kafka at a steady rate.
+    Live(live::LiveArgs),
     /// A month in small: a backtest of one day reads that day alone.
     Month(month::MonthArgs),
     /// Only make the archive, which everything else does by itself.
@@ -107,6 +110,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Checkpoints(arguments) => checkpoints::run(&arguments)?,
         Command::Day(arguments) => day::run(&arguments)?,
+        Command::Live(arguments) => live::run(&arguments)?,
         Command::Month(arguments) => month::run_month(&arguments)?,
         Command::Data { events } => {
             let data = data::Data::new(&folder()?, events);

@@ -42,7 +42,7 @@ pub struct Handover(Arc<SyncSender<RecordBatch>>);
 
 impl Handover {
     /// To whoever holds the other end, who has as much time as they like: the job waits where the channel is full.
-    pub(crate) fn new(to: SyncSender<RecordBatch>) -> Self {
+    pub fn new(to: SyncSender<RecordBatch>) -> Self {
         Handover(Arc::new(to))
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct ParameterSpec {
     pub(crate) name: String,
     /// Its shape.
     pub(crate) shape: Vec<usize>,
-    /// Inputs that are added up for each output: sets the size of first weights. 0: starts as zeros (a bias).
+    /// Inputs that are added up for each output: sets the size of first weights. 0: starts as zeros (a bias, a last layer).
     pub(crate) fan_in: usize,
 }
 
@@ -33,6 +33,12 @@ pub(crate) fn linear_specs(name: &str, inputs: usize, outputs: usize) -> [Parame
         ParameterSpec { name: format!("{name}.weight"), shape: vec![inputs, outputs], fan_in: inputs },
         ParameterSpec { name: format!("{name}.bias"), shape: vec![1, outputs], fan_in: 0 },
     ]
+}
+
+/// Those of a last layer, which says nothing at first (as in Zhang, Dauphin and Ma, 2019): what is predicted is the centre then, and training
+/// begins with an error of one unit and not with that of random weights.
+pub(crate) fn last_specs(name: &str, inputs: usize, outputs: usize) -> [ParameterSpec; 2] {
+    linear_specs(name, inputs, outputs).map(|spec| ParameterSpec { fan_in: 0, ..spec })
 }
 
 /// Tensors by name, in the order of their names.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Units, check_size, check_window};
 use crate::ModelError;
-use crate::layers::{ParameterSpec, Parameters, linear_specs};
+use crate::layers::{ParameterSpec, Parameters, last_specs, linear_specs};
 
 /// Configuration of an autoencoder. The default has 16,704 parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl Autoencoder {
             linear_specs("encoder.0", width, self.hidden),
             linear_specs("encoder.1", self.hidden, self.code),
             linear_specs("decoder.0", self.code, self.hidden),
-            linear_specs("decoder.1", self.hidden, width),
+            last_specs("decoder.1", self.hidden, width),
         ]
         .concat()
     }

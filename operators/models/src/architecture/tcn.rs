@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Units, check_size, check_window};
 use crate::ModelError;
-use crate::layers::{ParameterSpec, Parameters, linear_specs};
+use crate::layers::{ParameterSpec, Parameters, last_specs, linear_specs};
 
 /// Configuration of a temporal convolutional network. The default has 49,453 parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ impl Tcn {
             specs.extend(linear_specs(&format!("block.{block}.conv"), 2 * self.width, self.width));
             specs.extend(linear_specs(&format!("block.{block}.mix"), self.width, self.width));
         }
-        specs.extend(linear_specs("head", self.width, self.channels));
+        specs.extend(last_specs("head", self.width, self.channels));
         specs
     }
 
@@ -92,13 +92,19 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::Tcn;
-    use crate::layers::Parameters;
+    use crate::layers::{ParameterSpec, Parameters};
 
     /// Against dilated causal convolutions at every position, as they are written in the paper.
     #[test]
     fn pairs_of_neighbours_are_dilated_convolutions() {
         let tcn = Tcn { window: 9, channels: 1, width: 3, ..Tcn::default() };
-        let (parameters, _) = Parameters::initial(&tcn.parameters(), 5, &Device::Cpu).unwrap();
+        // The head says something, too.
+        let specs: Vec<ParameterSpec> = tcn
+            .parameters()
+            .into_iter()
+            .map(|spec| ParameterSpec { fan_in: spec.fan_in.max(1), ..spec })
+            .collect();
+        let (parameters, _) = Parameters::initial(&specs, 5, &Device::Cpu).unwrap();
         let values: Vec<f32> = (0..9).map(|i| (i as f32 * 1.3).cos()).collect();
         let x = Tensor::from_slice(&values, (1, 9), &Device::Cpu).unwrap();
         let got = tcn.forward(&parameters, &x).unwrap().to_vec2::<f32>().unwrap()[0][0];
