@@ -25,12 +25,10 @@ pub use self::model::{
     PlannedSink, PlannedSource, PlannedStep, PlannedWindow, Position, Predicate, Retrain, SeriesModelKind,
     SinkKind, StepKind, StreamId, WindowKind,
 };
-#[cfg(feature = "models")]
-pub(crate) use self::network::AT as TRAINED_AT;
-pub(crate) use self::network::key_column;
-#[cfg(feature = "models")]
-pub use self::network::{trainable, untrained};
+pub(crate) use self::network::{AT as TRAINED_AT, key_column};
 pub(crate) use self::sink::TARGET_FILE_BYTES;
+#[cfg(feature = "models")]
+pub use self::training::{trainable, untrained};
 pub use self::types::type_name;
 use crate::spec::{self, Environment, Problem, Spec, in_file_order};
 
@@ -49,6 +47,8 @@ mod series;
 mod sink;
 mod source;
 mod step;
+#[cfg(feature = "models")]
+mod training;
 mod types;
 mod window;
 mod windowed;

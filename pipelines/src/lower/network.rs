@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_engine::BatchStream;
 use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::Reports;
-use thalweg_operators::rows::{OFFSET, SPLIT, StepCounters, TIME, map_batches};
+use thalweg_operators::rows::StepCounters;
 use thalweg_operators::series::{
     DetectModel, SeriesConfig, SeriesJob, SeriesRows, WindowModel, held_part, series, stage, window_columns,
 };
@@ -27,6 +27,9 @@ use thalweg_series::stream::{Windower, WindowerConfig};
 use super::columns::{Arrangement, with_hidden};
 use super::{Built, Dataflow, series_rows};
 use crate::plan::{ModelFile, NamedExpr, PlannedNetwork, PlannedSeries, PlannedStep, TRAINED_AT, key_column};
+
+#[cfg(feature = "models")]
+mod ask;
 
 /// The stage whose state are the latest rows of each key.
 const WINDOWS: &str = "windows";
@@ -109,6 +112,7 @@ impl Layout {
 }
 
 /// What a network is asked of.
+#[cfg_attr(not(feature = "models"), allow(dead_code, reason = "no plan asks a network then"))]
 struct Asked<'a> {
     /// The visible columns that come in; hidden ones follow.
     columns: &'a [Field],
@@ -231,69 +235,19 @@ impl<'scope> Dataflow<'_, 'scope> {
         series(rows, reports, config, model, self.series_job(&name, counters), take)
     }
 
-    /// The second stage: the columns that are kept, then what the network says; and the names of these.
-    #[cfg(feature = "models")]
-    fn ask(
-        &self,
-        rows: BatchStream<'scope>,
-        step: &PlannedStep,
-        network: &PlannedNetwork,
-        asked: &Asked<'_>,
-        counters: &Arc<StepCounters>,
-    ) -> (BatchStream<'scope>, Vec<Field>) {
-        use std::time::Duration;
-
-        use thalweg_models::step::{ScoreConfig, ScoreRows};
-        use thalweg_models::worker::WorkerConfig;
-
-        let WindowerConfig { rows: of_window, inputs, .. } = network.windows;
-        let hidden = [(TIME, timestamp_type()), (SPLIT, DataType::Int64), (OFFSET, DataType::Int64)];
-        let names = |what: &str| (0..inputs).map(|at| number(what, at).name().clone()).collect();
-        let time_limit = network.time_limit_us.map(|us| Duration::from_micros(us.unsigned_abs()));
-        let config = ScoreConfig {
-            name: step.name.clone(),
-            columns: asked.kept.iter().map(|at| asked.columns[*at].clone()).collect(),
-            inputs: vec![of_window * inputs],
-            outputs: vec![vec!["__score".to_owned()], names("expected"), names("share")],
-            hidden: hidden.map(|(name, of)| Field::new(name, of, false)).to_vec(),
-            version: asked.file.version.clone(),
-            worker: WorkerConfig { time_limit, ..WorkerConfig::default() },
-        };
-        let mut columns = config.columns.clone();
-        columns.extend(ScoreConfig::added(&config.outputs));
-        let model = match super::score::open(asked.file, &self.job.device) {
-            Ok(model) => model,
-            Err(error) => {
-                self.control.fail(error);
-                return (map_batches(rows, &step.name, self.control.clone(), |_| Ok(None)), columns);
-            }
-        };
-        let (kept, window, hidden) = (asked.kept.to_vec(), asked.window, asked.columns.len());
-        let take = move |batch: &RecordBatch| {
-            let columns = batch.columns();
-            Ok(Some(ScoreRows {
-                columns: kept.iter().map(|at| Arc::clone(&columns[*at])).collect(),
-                inputs: vec![Arc::clone(&columns[window])],
-                hidden: columns[hidden..].to_vec(),
-            }))
-        };
-        let counters = Arc::clone(&counters.series);
-        (thalweg_models::step::score(rows, config, model, self.control.clone(), counters, take), columns)
-    }
-
     /// No plan asks a network in a program that has none.
     #[cfg(not(feature = "models"))]
     fn ask(
         &self,
         rows: BatchStream<'scope>,
-        step: &PlannedStep,
+        _step: &PlannedStep,
         _network: &PlannedNetwork,
         asked: &Asked<'_>,
         _counters: &Arc<StepCounters>,
     ) -> (BatchStream<'scope>, Vec<Field>) {
         let absent = "this program was built without trained models; build it with them: make models";
         self.control.fail(format!("{}: {absent}", asked.file.version));
-        (map_batches(rows, &step.name, self.control.clone(), |_| Ok(None)), asked.columns.to_vec())
+        (rows, asked.columns.to_vec())
     }
 
     pub(super) fn series_job(&self, stage: &str, counters: &Arc<StepCounters>) -> SeriesJob {

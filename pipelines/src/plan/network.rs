@@ -1,25 +1,18 @@
-//! Networks that models of series ask: which one it is, and whether it fits the step; and the plan of what one is trained on.
+//! Networks that models of series ask: which one it is, and whether it fits the step.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
-use thalweg_operators::series::ROW;
-use thalweg_schemas::time::timestamp_type;
 use thalweg_series::stream::WindowerConfig;
 
 use super::check::Checker;
-use super::check_for;
-use super::model::{ModelFile, Plan, PlannedNetwork, Retrain, SeriesModelKind, StepKind};
-use crate::spec::{
-    DetectSpec, ModelSpec, Problem, RetrainSpec, SinkSpec, Span, Spanned, Spec, StdoutSpec, StepSpec,
-};
+use super::model::{ModelFile, PlannedNetwork, Retrain};
+use crate::spec::{DetectSpec, RetrainSpec, Span, Spanned, StepSpec};
 
 /// When the values of a row were, beside the rows that a network is trained on.
 pub(crate) const AT: &str = "__at";
 
 /// Rows of a window that a model yet to be trained is planned with; whoever trains it says how many it has.
-const ROWS: usize = 2;
+pub(super) const ROWS: usize = 2;
 
 /// What should have been there is not, which has been said.
 pub(super) struct Missing;
@@ -185,86 +178,9 @@ impl Checker<'_> {
     }
 }
 
-/// The plan of what the network of the step `name` is trained on: that step as windows of `rows` rows, what leads to it, and one sink
-/// of their keys ([`PlannedSeries::keys`](super::PlannedSeries::keys) in their order), times and rows in the key's units.
-///
-/// # Errors
-/// All that is wrong with this part of the pipeline; none where there is no such step, or its method has no network.
-#[cfg(feature = "models")]
-pub fn untrained(spec: &Spec, name: &str, rows: Option<usize>) -> Result<Plan, Vec<Problem>> {
-    let mut spec = spec.clone();
-    let needed = needed(&spec, name);
-    spec.steps.0.retain(|step| needed.contains(step.name.value.as_str()));
-    let spanned = |text: &str| Spanned::new(text.to_owned(), Span::default());
-    spec.sinks.0 = vec![SinkSpec {
-        name: spanned("training"),
-        from: spanned(name),
-        parquet: None,
-        delta: None,
-        kafka: None,
-        jsonl: None,
-        stdout: Some(StdoutSpec {}),
-        incomplete: false,
-    }];
-    let mut plan = check_for(&spec, Some(name))?;
-    let Some(step) = plan.steps.iter_mut().find(|step| step.name == name) else { return Err(Vec::new()) };
-    let StepKind::Series(series) = &mut step.kind else { return Err(Vec::new()) };
-    let Some(network) = series.network.take() else { return Err(Vec::new()) };
-    let windows = WindowerConfig { rows: rows.unwrap_or(ROWS), ..network.windows.clone() };
-    let inputs = windows.inputs;
-    series.model = SeriesModelKind::Windows(windows);
-    (series.passed, series.having) = (Vec::new(), None);
-    let mut columns: Vec<Field> =
-        (0..).zip(&series.keys).map(|(at, key)| key.field().with_name(key_column(at))).collect();
-    columns.push(Field::new(AT, timestamp_type(), false));
-    columns.extend(
-        thalweg_operators::series::window_columns(1, inputs).into_iter().filter(|field| field.name() == ROW),
-    );
-    step.columns = Arc::new(Schema::new(columns));
-    let columns = Arc::clone(&step.columns);
-    for sink in &mut plan.sinks {
-        sink.input.projection = (0..columns.fields().len()).collect();
-        sink.columns = Arc::clone(&columns);
-    }
-    Ok(plan)
-}
-
 /// The column of a key, where a network's rows are handed on.
 pub(crate) fn key_column(at: usize) -> String {
     format!("__key_{at}")
-}
-
-// The step and all that lead to it.
-#[cfg(feature = "models")]
-fn needed(spec: &Spec, name: &str) -> BTreeSet<String> {
-    let mut needed = BTreeSet::from([name.to_owned()]);
-    loop {
-        let before = needed.len();
-        let from: Vec<String> = spec
-            .steps
-            .iter()
-            .filter(|step| needed.contains(step.name.value.as_str()))
-            .flat_map(|step| step.from.iter().map(|from| from.value.clone()))
-            .collect();
-        needed.extend(from);
-        if needed.len() == before {
-            return needed;
-        }
-    }
-}
-
-/// What can be trained of a pipeline: steps with a method that asks a network.
-#[cfg(feature = "models")]
-pub fn trainable(spec: &Spec) -> Vec<(&StepSpec, &DetectSpec)> {
-    let mut trainable = Vec::new();
-    for step in spec.steps.iter() {
-        if let Some(Spanned { value: ModelSpec::Detect(detect), .. }) = &step.model
-            && detect.method.as_ref().is_some_and(|method| method.value.is_network())
-        {
-            trainable.push((step, detect));
-        }
-    }
-    trainable
 }
 
 #[cfg(not(feature = "models"))]
