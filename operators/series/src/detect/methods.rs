@@ -77,6 +77,10 @@ impl Raw {
 ///
 /// What is configured once, or large and the same for all keys (random projections), is [`Scorer::Shared`].
 pub(crate) trait Scorer: Sized + Clone + std::fmt::Debug {
+    /// Whether strangeness is a mean of many things, of which large values are as rare as those of a mean; else their rarity is taken to
+    /// go on as a power, as that of single things does.
+    const IS_MEAN: bool = false;
+
     /// What all keys share; derived from the settings alone, with fixed seeds.
     type Shared: std::fmt::Debug;
 

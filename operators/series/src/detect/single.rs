@@ -42,7 +42,12 @@ impl<S: Scorer> Single<S> {
             return (0.0, -1.0);
         }
         let place = quarter_octaves(raw.strangeness, LOWEST).max(0.0);
-        (if self.ready() { self.tail.rarity_continued(place) } else { 0.0 }, place)
+        let rarity = match (self.ready(), S::IS_MEAN) {
+            (false, _) => 0.0,
+            (true, true) => self.tail.rarity_of_mean(place),
+            (true, false) => self.tail.rarity_continued(place),
+        };
+        (rarity, place)
     }
 
     /// Learns from the row that was just scored.

@@ -178,6 +178,12 @@ fn print(args: &TrainArgs, training: &Training) -> Result<ExitCode> {
         metrics.best_epoch,
         metrics.epochs
     )?;
+    if metrics.best_epoch == 0 {
+        writeln!(
+            out,
+            "  nothing that it learnt was better on these rows than each key's own level: it says no more than that"
+        )?;
+    }
     match training.is_champion {
         true => writeln!(
             out,

@@ -47,6 +47,8 @@ impl<'a> Said<'a> {
 }
 
 impl Scorer for Network {
+    const IS_MEAN: bool = true;
+
     type Shared = ();
 
     fn shared(_: &Settings) {}
