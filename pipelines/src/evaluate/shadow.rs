@@ -1,7 +1,7 @@
 //! Two versions of a network over the same rows: one as the model of a step, one in its shadow.
 //!
 //! Nobody has labelled these rows, so it is not asked which alarms are right. It is asked which version knows better what is ordinary:
-//! the error of a network on rows that neither takes for an anomaly, hour by hour, and whether one is better in more of the hours than
+//! the median error of a network on rows that neither takes for an anomaly, hour by hour, and whether one is better in more of the hours than
 //! chance would have it (sign test, two-sided; Dixon and Mood, 1946). Where incidents are known, `thalweg evaluate --data` judges alarms.
 
 use std::path::Path;
@@ -36,7 +36,7 @@ pub struct SideBySide {
     pub rows: u64,
     /// Those that neither took for an anomaly.
     pub ordinary_rows: u64,
-    /// The mean score of these, in deviations of what is ordinary for their keys.
+    /// The median score of these, in deviations of what is ordinary for their keys.
     pub ordinary_error: [f64; 2],
     /// Rows that each took for an anomaly.
     pub anomalies: [u64; 2],
@@ -93,8 +93,8 @@ pub fn side_by_side(
     let sums = numbers(
         &session,
         &format!(
-            "select count(*), count(*) filter (where ordinary), avg(error_0) filter (where ordinary), \
-             avg(error_1) filter (where ordinary), count(*) filter (where alarm_0), count(*) filter (where alarm_1), \
+            "select count(*), count(*) filter (where ordinary), median(error_0) filter (where ordinary), \
+             median(error_1) filter (where ordinary), count(*) filter (where alarm_0), count(*) filter (where alarm_1), \
              count(*) filter (where alarm_0 and alarm_1) from ({rows})"
         ),
     )?;
@@ -102,7 +102,7 @@ pub fn side_by_side(
         &session,
         &format!(
             "select count(*) filter (where a < b), count(*) filter (where b < a) from \
-             (select avg(error_0) as a, avg(error_1) as b from ({rows}) where ordinary group by hour)"
+             (select median(error_0) as a, median(error_1) as b from ({rows}) where ordinary group by hour)"
         ),
     )?;
     let count = |value: f64| value as u64;

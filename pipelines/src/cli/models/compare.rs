@@ -111,7 +111,7 @@ fn told(since: &SideBySide, names: &[String; 2]) -> String {
         let [first, second] = of;
         table.add_row([what.to_owned(), first, second]);
     };
-    row("error of ordinary rows ↓", since.ordinary_error.map(number));
+    row("median error of ordinary rows ↓", since.ordinary_error.map(number));
     row("hours in which it is lower ↑", since.hours_better.map(table::count));
     row("anomalies", since.anomalies.map(table::count));
     let better = match since.better() {
