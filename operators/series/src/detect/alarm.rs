@@ -7,12 +7,16 @@ use super::{Class, Method, Severity};
 /// A day, microseconds.
 pub(crate) const DAY_US: i64 = 86_400_000_000;
 
+/// Rows in which what began as a spike may still show whether it came at once or slowly.
+const SPIKE_ROWS: u32 = 8;
+
 /// What kind the event is that a row of this kind belongs to, its row number `rows`, 1 and up, where it was of the kind `before`: what shows
 /// first tells a shift, which is seen at once, from a slope, which is not; only a spike that lasts was none.
 pub(crate) fn class_of_event(row: Class, rows: u32, before: Class) -> Class {
     match (rows, before, row) {
         (..=1, _, row) => row,
         (_, _, Class::Seasonal) => Class::Seasonal,
+        (..=SPIKE_ROWS, Class::Spike, row) => row,
         (_, Class::Spike, Class::Drift | Class::Trend) => Class::Drift,
         (_, before, _) => before,
     }

@@ -5,17 +5,19 @@
 //!   value ─season─┤ autoregressive residual            ├─▶ z ─▶ rarity −ln p ─▶ strangeness: the sum of squares
 //!                 │ changes of level over 8, 32, 128   │
 //!                 └ spread over 8, 32, 128 rows        ┘
-//!                 ┌ autoregressive residual  (SPIKE)   ┐
-//!                 ┤ level over 8 rows        (DRIFT)   ├─▶ rarity −ln p ─▶ alarms
-//!                 └ level over 64 rows       (TREND)   ┘
+//!                 ┌ autoregressive residual            ┐   (SPIKE)
+//!                 ┤ excursions of the level over 8 rows├─▶ rarity −ln p ─▶ alarms: DRIFT where it came at once, TREND where slowly
+//!                 └ the same over 64, or a creep       ┘
 //! ```
 //!
 //! A sum of −ln p is how Fisher combined tests (Statistical methods for research workers, 1925); squared, one view that is sure weighs more than
 //! many that wonder. Alarms see the level through deviations cut at three standard deviations, so that one spike moves no level.
 
+mod creep;
 mod learn;
 mod level;
 
+use self::creep::Creep;
 use self::level::{Level, LevelReading};
 use super::Class;
 use super::calibration::WAYS;
@@ -51,6 +53,9 @@ const MEMORY: f64 = 2000.0;
 const MEMORY_RESIDUALS: f64 = 240.0;
 
 const ALARM_SPANS: [f64; 2] = [8.0, 64.0];
+
+/// A level came slowly where the long mean has gone this part of the way of the short one.
+const GRADUAL: f64 = 0.4;
 
 /// Seasons that the level is remembered over, where there is a season.
 const LEVEL_SEASONS: f64 = 4.0;
@@ -100,6 +105,8 @@ pub(crate) struct Reading {
     usual: Option<f64>,
     /// Whether the series lies where it would without its season.
     unseasonal: bool,
+    /// Whether the level came where it is slowly.
+    gradual: bool,
 }
 
 impl Reading {
@@ -108,8 +115,8 @@ impl Reading {
         match alarm {
             0 => Class::Spike,
             _ if self.unseasonal => Class::Seasonal,
-            1 => Class::Drift,
-            _ => Class::Trend,
+            _ if self.gradual => Class::Trend,
+            _ => Class::Drift,
         }
     }
 }
@@ -133,6 +140,7 @@ pub(crate) struct AutoInput {
     level_variance: f64,
     residuals: [f64; 2],
     levels: [Level; 2],
+    creep: Creep,
     /// Mean squared errors of what the season foretold and of the level alone, and how many rows and tests there were.
     season_errors: [f64; 2],
     season_rows: f64,
@@ -168,6 +176,7 @@ impl AutoInput {
             level_variance: 0.0,
             residuals: [0.0; 2],
             levels: std::array::from_fn(|_| Level::new()),
+            creep: Creep::new(),
             season_errors: [0.0; 2],
             season_rows: 0.0,
             season_tests: 0.0,
@@ -200,6 +209,7 @@ impl AutoInput {
         self.tails = std::array::from_fn(|_| Tail::new());
         self.residual_tail = Tail::new();
         self.levels.iter_mut().for_each(Level::forget);
+        self.creep = Creep::new();
         self.lesson = -1.0;
     }
 
@@ -217,6 +227,7 @@ impl AutoInput {
         self.level_variance = 0.0;
         self.residuals = [0.0; 2];
         self.levels = std::array::from_fn(|_| Level::new());
+        self.creep = Creep::new();
         self.largest = 0.0;
         self.model = Rls::new();
     }
@@ -231,6 +242,7 @@ impl AutoInput {
         } else {
             self.model.forget_latest();
             self.levels.iter_mut().for_each(Level::reset);
+            self.creep.reset();
             self.blind = LAGS as u32;
         }
     }
@@ -338,16 +350,34 @@ impl AutoInput {
             reading.size = reading.size.max(level.z.abs());
             reading.alarms[1 + number] = level.rarity.filter(|_| told);
         }
+        let [short, long] = &self.levels;
+        reading.gradual = short.mean() * long.mean() > GRADUAL * short.mean() * short.mean();
+        if self.short_past() {
+            let creep = self.creep.rarity();
+            if creep > reading.alarms[2].unwrap_or(0.0) {
+                (reading.alarms[2], reading.gradual) = (Some(creep), !self.creep.at_once());
+            }
+        }
+    }
+
+    /// Whether what grows slowly is judged by a short past: the season is not known, nor how far levels ordinarily go.
+    fn short_past(&self) -> bool {
+        !self.in_season && !self.levels[1].is_known()
+    }
+
+    /// The variance of single rows, by the differences of neighbours.
+    fn row_variance(&self) -> f64 {
+        let step = self.ordinary[STEP];
+        0.5 * (self.variance[STEP] + step * step)
     }
 
     /// What is known of a short past.
     fn early(&self) -> Early {
-        let step = self.ordinary[STEP];
         Early {
             rows: self.rows,
             largest: self.largest,
             deviation: self.level_variance.sqrt(),
-            step_square: self.variance[STEP] + step * step,
+            step_square: 2.0 * self.row_variance(),
         }
     }
 
@@ -357,11 +387,13 @@ impl AutoInput {
         self.level_rows = SPANS[1];
         self.ordinary[VALUE] = self.level;
         self.levels.iter_mut().for_each(Level::reset);
+        self.creep = Creep::new();
     }
 
     /// Takes the event that was on for over: nothing of it lingers in the levels.
     pub fn recover(&mut self) {
         self.levels.iter_mut().for_each(Level::reset);
+        self.creep.reset();
     }
 
     /// Half the width of what is ordinary around what is expected, where a row in e^`rarity` lies outside.
@@ -390,6 +422,7 @@ impl AutoInput {
         fields.f64(&mut self.level_variance)?;
         fields.f64s(&mut self.residuals)?;
         self.levels.iter_mut().try_for_each(|level| level.fields(fields))?;
+        self.creep.fields(fields)?;
         fields.f64s(&mut self.season_errors)?;
         fields.f64(&mut self.season_rows)?;
         fields.f64(&mut self.season_tests)?;

@@ -51,6 +51,9 @@ const CLUSTER_GAP: u32 = 16;
 /// −ln p beyond the threshold by which an event begins that is no chance.
 const NO_CHANCE: f64 = 2.5;
 
+/// By how much more it must begin beyond it for each unit of the bar: what comes more often than wanted is a chance, whatever the tail lets expect.
+const PATIENCE: f64 = 6.0;
+
 /// So many ordinary rows one after the other end the time after an event that was settled; and how long that time is at most, rows.
 const ORDINARY_ROWS: u32 = 8;
 const RELEARN: u32 = 240;
@@ -155,7 +158,8 @@ impl Calibration {
         let way = (1..WAYS).fold(0, |most, way| if beyond[way] > beyond[most] { way } else { most });
         let continued =
             alone.or(place.map(|place| self.tail.rarity_continued(place).max(beside))).unwrap_or(0.0);
-        let no_chance = if way == 0 { continued - thresholds[0] } else { beyond[way] } >= NO_CHANCE;
+        let far = if way == 0 { continued - thresholds[0] } else { beyond[way] };
+        let no_chance = far >= NO_CHANCE + PATIENCE * self.bars[way].height().max(0.0);
 
         let stands_out = beyond[way] >= -LN_RELEASE;
         let relearns = self.relearn > 0;

@@ -1,6 +1,7 @@
 //! What the detector promises, by the method `auto`.
 
 mod alarms;
+mod creep;
 mod early;
 mod exactness;
 mod oddities;

@@ -46,6 +46,9 @@ impl AutoInput {
         }
         if weight > 0.0 {
             self.learn_alarms(reading, rows_a_season, teaches);
+            if self.short_past() {
+                self.creep.learn(reading.features[VALUE], self.row_variance(), rows_a_season);
+            }
             if self.rows > 2.0 {
                 self.model.learn(error as f32);
             }

@@ -19,6 +19,9 @@ use crate::bytes::StateError;
 const EXCURSIONS_MIN: f64 = 24.0;
 const EXCURSIONS: f64 = 200.0;
 
+/// Excursions after which the largest ones are known well enough.
+const EXCURSIONS_KNOWN: f64 = 64.0;
+
 /// Rows before means are cut at some standard deviations where these are learnt.
 const ROWS_CUT: f64 = 200.0;
 
@@ -107,6 +110,16 @@ impl Level {
         }
         self.rows = (self.rows + 1.0).min(1e9);
         self.peak = if teaches && self.peak >= 0.0 { self.peak.max(place) } else { -1.0 };
+    }
+
+    /// Whether it knows how rare excursions are without guessing.
+    pub fn is_known(&self) -> bool {
+        self.excursions >= EXCURSIONS_KNOWN
+    }
+
+    /// How far off it is.
+    pub fn mean(&self) -> f64 {
+        self.mean
     }
 
     /// Comes back to the level of a long time: what was is over.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use super::*;
-use crate::measure::{find_length_rank, vus_pr};
+use crate::measure::{AlarmRule, Labelled, alarms_at, find_length_rank, vus_pr};
 
 fn folder() -> Option<PathBuf> {
     let named = env::var_os("THALWEG_DATA").map(PathBuf::from);
@@ -17,7 +17,7 @@ fn folder() -> Option<PathBuf> {
 }
 
 #[test]
-fn scores_rank_labelled_anomalies() {
+fn scores_and_alarms_find_labelled_anomalies() {
     let Some(folder) = folder() else {
         eprintln!("skipped: tsad/dev is not here; set THALWEG_DATA to the folder of the data");
         return;
@@ -25,7 +25,8 @@ fn scores_rank_labelled_anomalies() {
     let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "csv"));
     files.sort();
-    let mut sum = 0.0;
+    let rule = AlarmRule { event_rows: 60, grace_rows: 120 };
+    let (mut sum, mut found, mut incidents, mut wrong, mut normal) = (0.0, 0, 0, 0, 0);
     for file in &files {
         let text = fs::read_to_string(file).unwrap();
         let row = |line: &str| {
@@ -34,14 +35,21 @@ fn scores_rank_labelled_anomalies() {
         };
         let (values, labels): (Vec<f64>, Vec<bool>) = text.lines().skip(1).map(row).unzip();
         let mut watch = Watch::new(DetectorConfig { interval_us: None, season_us: None, ..config(1) });
-        let scores: Vec<f64> = values
-            .iter()
-            .enumerate()
-            .map(|(row, value)| watch.row(row as i64, &[*value]).score)
-            .map(|score| if score.is_nan() { 0.0 } else { score })
-            .collect();
+        let (mut scores, mut alarms) = (Vec::new(), Vec::new());
+        for (row, value) in values.iter().enumerate() {
+            let verdict = watch.row(row as i64, &[*value]);
+            scores.push(if verdict.score.is_nan() { 0.0 } else { verdict.score });
+            alarms.push(f64::from(u8::from(verdict.is_anomaly)));
+        }
+        let report = alarms_at(&[Labelled::new(&alarms, &labels).unwrap()], 1.0, rule);
+        found += report.found();
+        incidents += report.delays_rows.len();
+        wrong += report.false_alarms;
+        normal += report.normal_rows;
         sum += vus_pr(&scores, &labels, find_length_rank(&values));
     }
     let mean = sum / files.len() as f64;
-    assert!(mean >= 0.5, "{mean}");
+    assert!(mean >= 0.55, "{mean}");
+    let a_day = wrong as f64 * 1440.0 / normal as f64;
+    assert!(found >= 20 && a_day <= 2.0, "{found} of {incidents} found, {a_day} false alarms a day");
 }
