@@ -77,13 +77,11 @@ fn check_for(spec: &Spec, untrained: Option<&str>) -> Result<Plan, Vec<Problem>>
         (checker.steps[*index], checker.columns.1[*index]) = (step, columns);
     }
     // Steps that read each other, and what reads them.
-    for step in
-        spec.steps.iter().enumerate().filter(|(index, _)| !order.contains(index)).map(|(_, step)| step)
-    {
-        checker.of_anything(step, &format!("steps.{}", step.name.value));
+    for index in (0..spec.steps.len()).filter(|index| !order.contains(index)) {
+        checker.columns.1[index] = checker.step(&spec.steps[index], &names).1;
     }
     let sinks: Vec<_> = spec.sinks.iter().map(|sink| checker.sink(sink, &names)).collect();
-    let incomplete = spec.schemas.iter().any(|schema| schema.schema.is_none());
+    let incomplete = spec.schemas.iter().any(|schema| schema.draft.schema.is_none());
     let sinks =
         sinks.into_iter().collect::<Option<Vec<_>>>().filter(|sinks| !sinks.is_empty() && !incomplete);
     let is_complete =

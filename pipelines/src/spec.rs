@@ -25,6 +25,7 @@ pub use self::overrides::Override;
 pub use self::position::{SourceText, Span, Spanned};
 pub use self::problem::{Problem, in_file_order};
 pub use self::schema::SchemaSpec;
+pub(crate) use self::schema::read_schema_file;
 pub use self::sink::{DeltaSpec, JsonlSpec, KafkaSinkSpec, ParquetSpec, SinkSpec, StdoutSpec};
 pub use self::source::{
     ArchiveSpec, EventTimeSpec, FormatSpec, KafkaSpec, PositionSpec, SourceSpec, TopicOffsets,

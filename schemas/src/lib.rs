@@ -30,4 +30,4 @@ mod json;
 pub use decoder::{DECODER_VERSION, Decoder, Format};
 pub use field::{Field, FieldType, TimestampEncoding};
 pub use rejection::{Reason, Rejection};
-pub use schema::{Schema, SchemaError};
+pub use schema::{Draft, Schema, SchemaError};

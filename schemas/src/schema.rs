@@ -28,6 +28,38 @@ pub struct Schema {
     pub fields: Vec<Field>,
 }
 
+/// What can be read of a schema, whatever else is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its name.
+    pub name: String,
+    /// The schema; none where something is wrong with it.
+    pub schema: Option<Arc<Schema>>,
+    /// The columns that it names, each once; those of which the type is not known are without.
+    pub columns: Vec<(String, Option<FieldType>)>,
+    /// Whether it may have further columns, of which the names could not be read.
+    pub lacks_names: bool,
+}
+
+impl Draft {
+    /// That of a schema of which nothing is known.
+    pub fn unknown(name: &str) -> Draft {
+        Draft { name: name.to_owned(), schema: None, columns: Vec::new(), lacks_names: true }
+    }
+}
+
+impl From<Arc<Schema>> for Draft {
+    fn from(schema: Arc<Schema>) -> Draft {
+        let columns = schema.fields.iter().map(|field| (field.name.clone(), Some(field.field_type.clone())));
+        Draft {
+            name: schema.name.clone(),
+            columns: columns.collect(),
+            lacks_names: false,
+            schema: Some(schema),
+        }
+    }
+}
+
 /// Something wrong with a schema, and how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct SchemaError {
@@ -89,12 +121,15 @@ impl Schema {
     }
 
     /// Reads a schema that lies inside another document, such as a pipeline: a mapping with `fields` and, optionally,
-    /// `description`. Lines and columns are the document's own.
-    ///
-    /// # Errors
-    /// All errors at once, in the order of the lines.
-    pub fn from_node(name: &str, node: &MarkedYaml<'_>) -> Result<Schema, Vec<SchemaError>> {
+    /// `description`. What can be read of it, and all that is wrong with it, in the order of the lines, which are the document's own.
+    /// Nothing is said of a node that is `BadValue`: whoever read the document has said it.
+    pub fn draft(name: &str, node: &MarkedYaml<'_>) -> (Draft, Vec<SchemaError>) {
         yaml::read_node(name, node)
+    }
+
+    /// The same of a file that holds one schema, which may say the schema's name itself. `stem` is the file's.
+    pub fn draft_of_file(stem: &str, root: &MarkedYaml<'_>) -> (Draft, Vec<SchemaError>) {
+        yaml::read_root(stem, root)
     }
 
     /// The schema of a built-in topic.
@@ -185,8 +220,10 @@ fn field_faults(fields: &[Field]) -> Vec<FieldFault> {
         }
         if let Some((message, hint)) = path_fault(field) {
             fault(Part::Path, message, hint);
-        } else if let Some((message, hint)) =
-            fields[..i].iter().find_map(|earlier| path_clash(earlier, field))
+        } else if let Some((message, hint)) = fields[..i]
+            .iter()
+            .filter(|earlier| earlier.name != field.name)
+            .find_map(|earlier| path_clash(earlier, field))
         {
             fault(Part::Path, message, hint);
         }

@@ -64,7 +64,8 @@ pub(super) fn assemble(
     let mut streams: BTreeMap<StreamId, StreamId> = BTreeMap::new();
     for (index, source) in checker.sources.iter().enumerate() {
         let id = StreamId::Source(index);
-        let (Some(source), Some(columns), Some(need)) = (source, checker.columns(id), needs.get(&id)) else {
+        let columns = checker.columns(id);
+        let (Some(source), Some(need)) = (source, needs.get(&id)) else {
             continue;
         };
         streams.insert(id, StreamId::Source(plan.sources.len()));

@@ -1,8 +1,8 @@
 //! Goes through a spec from its sources to its sinks and notes everything that is wrong.
 //!
-//! One mistake, one problem, and none hides another: a source or step that is wrong is `None`, but its columns are known where they can be.
-//! A column whose expression is wrong may be named and is of no type ([`unjudged`]); what is computed of it is passed over in
-//! silence, as is all that reads a stream whose columns nobody knows.
+//! One mistake, one problem, and none hides another: a source or step that is wrong is `None`, but its columns are known as far as they can
+//! be. A column whose expression or type is wrong may be named and is of no type ([`unjudged`]); what is computed of it is passed over in
+//! silence. So is a name that is none where not all columns are known ([`Columns::is_open`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub(super) struct Checker<'a> {
     pub(super) sources: Vec<Option<CheckedSource>>,
     /// As [`Spec::steps`]; `None`: wrong, or not checked yet.
     pub(super) steps: Vec<Option<CheckedStep>>,
-    /// The columns of sources and of steps; `None`: not known.
-    pub(super) columns: (Vec<Option<Columns>>, Vec<Option<Columns>>),
+    /// The columns of sources and of steps.
+    pub(super) columns: (Vec<Columns>, Vec<Columns>),
 }
 
 /// What a stream's rows hold.
@@ -43,12 +43,45 @@ pub(super) struct Columns {
     pub(super) own: Vec<Field>,
     /// Those of the records that may be asked for besides.
     pub(super) metadata: Vec<MetadataColumn>,
+    /// Whether there may be further ones, of which the names are not known.
+    pub(super) is_open: bool,
 }
 
 impl Columns {
+    /// Those of a stream of which nothing is known.
+    pub(super) fn unknown() -> Self {
+        Columns { own: Vec::new(), metadata: Vec::new(), is_open: true }
+    }
+
+    /// Whether nothing is known of them.
+    pub(super) fn are_unknown(&self) -> bool {
+        self.is_open && self.own.is_empty()
+    }
+
     /// All that an expression may name.
-    pub(super) fn visible(&self) -> Vec<Field> {
-        self.own.iter().cloned().chain(self.metadata.iter().map(|column| column.field())).collect()
+    pub(super) fn visible(&self) -> Scope {
+        let metadata = self.metadata.iter().map(|column| column.field());
+        Scope { columns: self.own.iter().cloned().chain(metadata).collect(), is_open: self.is_open }
+    }
+}
+
+/// What an expression may name.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    pub(super) columns: Vec<Field>,
+    /// Whether it may name other columns too, of which nothing is known.
+    pub(super) is_open: bool,
+}
+
+impl Scope {
+    /// These and no others.
+    pub(super) fn of(columns: Vec<Field>) -> Self {
+        Scope { columns, is_open: false }
+    }
+
+    /// Whether there is a column of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.name() == name)
     }
 }
 
@@ -179,15 +212,15 @@ impl<'a> Checker<'a> {
             expressions: Expressions::shared(),
             sources: Vec::new(),
             steps: spec.steps.iter().map(|_| None).collect(),
-            columns: (Vec::new(), spec.steps.iter().map(|_| None).collect()),
+            columns: (Vec::new(), spec.steps.iter().map(|_| Columns::unknown()).collect()),
         }
     }
 
-    /// The columns of a stream, where they are known.
-    pub(super) fn columns(&self, stream: StreamId) -> Option<&Columns> {
+    /// The columns of a stream, as far as they are known.
+    pub(super) fn columns(&self, stream: StreamId) -> &Columns {
         match stream {
-            StreamId::Source(index) => self.columns.0[index].as_ref(),
-            StreamId::Step(index) => self.columns.1[index].as_ref(),
+            StreamId::Source(index) => &self.columns.0[index],
+            StreamId::Step(index) => &self.columns.1[index],
         }
     }
 

@@ -24,6 +24,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
 
 use super::aggregates;
+use super::check::Scope;
 use super::messages::{self, Context, Finding, Spot};
 use super::types::type_name;
 
@@ -74,8 +75,20 @@ impl Expressions {
         Expressions { lenient: wrong::lenient(&state), state }
     }
 
-    /// Parses an expression over `columns` and refuses what its place does not allow. Types are not checked yet.
-    pub(super) fn parse(&self, sql: &str, columns: &[Field], place: Place) -> Result<Expr, Vec<Finding>> {
+    /// Parses an expression over the columns of a scope and refuses what its place does not allow. Types are not checked yet.
+    ///
+    /// # Errors
+    /// What is wrong with it. Of names that are none nothing is said where not all names are known: then there may be nothing to say.
+    pub(super) fn parse(&self, sql: &str, scope: &Scope, place: Place) -> Result<Expr, Vec<Finding>> {
+        let mut findings = match self.parsed(sql, &scope.columns, place) {
+            Ok(expr) => return Ok(expr),
+            Err(findings) => findings,
+        };
+        findings.retain(|finding| !(scope.is_open && finding.is_unknown_column));
+        Err(findings)
+    }
+
+    fn parsed(&self, sql: &str, columns: &[Field], place: Place) -> Result<Expr, Vec<Finding>> {
         let dialect = self.state.config_options().sql_parser.dialect;
         let functions = self.function_names(place);
         let usage = |name: &str| self.usage(name);

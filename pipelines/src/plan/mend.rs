@@ -14,6 +14,7 @@ use datafusion::common::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 use thalweg_operators::source::refused;
 
+use super::check::Scope;
 use super::expression::{Expressions, Place};
 use super::messages::{self, Context, Finding};
 use super::types::type_name;
@@ -105,14 +106,14 @@ impl Mend {
     /// The first problem.
     pub(crate) fn new(condition: Option<&str>, sets: &[String]) -> Result<Mend, MendProblem> {
         let expressions = Expressions::new();
-        let fields = fields();
-        let mut mend =
-            Mend { condition: None, value: None, key: None, columns: Arc::new(Schema::new(fields.clone())) };
+        let scope = Scope::of(fields());
+        let columns = Arc::new(Schema::new(scope.columns.clone()));
+        let mut mend = Mend { condition: None, value: None, key: None, columns };
         if let Some(text) = condition {
             let option = format!("--where {text}");
             let compiled = expressions
-                .parse(text, &fields, Place::Record)
-                .and_then(|expr| expressions.compile_condition(&expr, &fields))
+                .parse(text, &scope, Place::Record)
+                .and_then(|expr| expressions.compile_condition(&expr, &scope.columns))
                 .map_err(|findings| problem(&option, messages::first(findings)))?;
             mend.condition = Some(Expression { option, expr: compiled.expr });
         }
@@ -120,8 +121,8 @@ impl Mend {
             let option = format!("--set {text}");
             let (part, sql) = assignment(text).map_err(|finding| problem(&option, finding))?;
             let expr = expressions
-                .parse(sql, &fields, Place::Record)
-                .and_then(|expr| bytes_or_text(&expressions, &expr, &fields, part))
+                .parse(sql, &scope, Place::Record)
+                .and_then(|expr| bytes_or_text(&expressions, &expr, &scope.columns, part))
                 .map_err(|findings| problem(&option, messages::first(findings)))?;
             let slot = match part {
                 Part::Value => &mut mend.value,

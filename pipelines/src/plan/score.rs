@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 
-use super::check::{CheckedExpr, CheckedKind, CheckedScore, Checker, Columns};
+use super::check::{CheckedExpr, CheckedKind, CheckedScore, Checker, Columns, Scope};
 use super::expression::Place;
 use super::model::ModelFile;
 use crate::spec::{PortSpec, ScoreSpec, Span, Spanned, StepSpec, suggest};
@@ -74,8 +74,10 @@ impl Checker<'_> {
         self.twice(spec.value);
         let clashes = self.clashes(&added, &columns.own, spec.at, &path);
         let own: Vec<Field> = columns.own.iter().chain(&added).cloned().collect();
+        let is_open = columns.is_open || step.columns_unknown;
+        let scope = Scope { columns: own.clone(), is_open };
         let having = step.having.as_ref().map(|sql| {
-            self.condition(sql, &own, Place::Having, &format!("steps.{}.having", step.name.value))
+            self.condition(sql, &scope, Place::Having, &format!("steps.{}.having", step.name.value))
         });
         let is_right = self.problems.len() == before && !clashes;
         let checked = found.filter(|_| is_right).and_then(|found| {
@@ -97,7 +99,7 @@ impl Checker<'_> {
                 },
             })))
         });
-        (checked, Columns { own, metadata: columns.metadata })
+        (checked, Columns { own, metadata: columns.metadata, is_open })
     }
 
     // Names and widths, against those of the model. `all`: every one of the model's must be named; where else that is said.

@@ -7,7 +7,7 @@ use thalweg_series::converge::ConvergerConfig;
 use thalweg_series::detect::{DetectorConfig, Method};
 use thalweg_series::forecast::ForecasterConfig;
 
-use super::check::{CheckedExpr, CheckedKind, CheckedSeries, Checker, Columns};
+use super::check::{CheckedExpr, CheckedKind, CheckedSeries, Checker, Columns, Scope};
 use super::expression::Place;
 use super::messages::Finding;
 use super::model::{SeriesModelKind, StreamId, WindowKind};
@@ -38,7 +38,7 @@ impl Checker<'_> {
         path: &str,
     ) -> (Option<CheckedKind>, Columns) {
         let visible = columns.visible();
-        let Some(model) = &step.model else { return (None, columns) };
+        let Some(model) = &step.model else { return (None, self.of_lost_model(step, columns)) };
         let at = match inputs {
             [only] => self.window_start_of(*only, &visible),
             _ => None,
@@ -105,12 +105,10 @@ impl Checker<'_> {
         // Rows that waited at a checkpoint may lack columns that are asked for since.
         let passed = columns.own.iter().map(|column| column.clone().with_nullable(true));
         let own: Vec<Field> = passed.chain(added.iter().flatten().cloned()).collect();
+        let is_open = columns.is_open || added.is_none() || step.columns_unknown;
         let having = step.having.as_ref().map(|sql| {
-            let path = format!("steps.{}.having", step.name.value);
-            match added.is_some() {
-                true => self.condition(sql, &own, Place::Having, &path),
-                false => self.condition_over_some(sql, &own, Place::Having, &path),
-            }
+            let scope = Scope { columns: own.clone(), is_open };
+            self.condition(sql, &scope, Place::Having, &format!("steps.{}.having", step.name.value))
         });
         let checked = || {
             (!clashes).then_some(())?;
@@ -133,7 +131,16 @@ impl Checker<'_> {
             })
         };
         let checked = checked().map(|series| CheckedKind::Series(Box::new(series)));
-        (checked, Columns { own, metadata: columns.metadata })
+        (checked, Columns { own, metadata: columns.metadata, is_open })
+    }
+
+    /// The columns of a step with a model that could not be read: what it adds is not known.
+    fn of_lost_model(&mut self, step: &StepSpec, columns: Columns) -> Columns {
+        if let Some(sql) = &step.having {
+            let scope = Scope { columns: columns.own.clone(), is_open: true };
+            self.condition(sql, &scope, Place::Having, &format!("steps.{}.having", step.name.value));
+        }
+        Columns { is_open: true, ..columns }
     }
 
     fn detect(&mut self, spec: &DetectSpec, every_us: Option<i64>, path: &str) -> Option<DetectorConfig> {
@@ -231,7 +238,7 @@ impl Checker<'_> {
         &mut self,
         series: &SeriesSpec,
         inputs: &[StreamId],
-        visible: &[Field],
+        visible: &Scope,
         at: Span,
         path: &str,
         incomplete: bool,
@@ -258,7 +265,7 @@ impl Checker<'_> {
     }
 
     /// A column that a model reads: a number, as a double.
-    pub(super) fn number(&mut self, column: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
+    pub(super) fn number(&mut self, column: &ColumnSpec, visible: &Scope) -> Option<CheckedExpr> {
         let CheckedExpr { name, sql, expr, compiled } = self.column(column, visible)?;
         if !(compiled.data_type.is_numeric() || compiled.data_type == DataType::Boolean) {
             let message = format!("a model reads numbers, not {}", type_name(&compiled.data_type));
@@ -273,7 +280,7 @@ impl Checker<'_> {
             DataType::Boolean => cast(cast(expr, DataType::Int64), DataType::Float64),
             _ => cast(expr, DataType::Float64),
         };
-        let compiled = self.expressions.compile_column(&expr, visible);
+        let compiled = self.expressions.compile_column(&expr, &visible.columns);
         let compiled = compiled.map_err(|findings| self.of_column(column, findings)).ok()?;
         Some(CheckedExpr { name, sql, expr, compiled })
     }
@@ -313,10 +320,10 @@ impl Checker<'_> {
     }
 
     /// The column of window starts of a stream whose windows lie on a grid.
-    fn window_start_of(&self, stream: StreamId, visible: &[Field]) -> Option<String> {
+    fn window_start_of(&self, stream: StreamId, visible: &Scope) -> Option<String> {
         self.every_us(stream)?;
-        let is_there = visible.iter().any(|field| field.name() == WINDOW_START);
-        (is_there && self.is_window_start(stream, WINDOW_START)).then(|| WINDOW_START.to_owned())
+        (visible.has(WINDOW_START) && self.is_window_start(stream, WINDOW_START))
+            .then(|| WINDOW_START.to_owned())
     }
 
     // Whether a column is the start of the window that its row came of, handed on as it was.

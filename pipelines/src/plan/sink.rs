@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, Field};
 use thalweg_kafka::refused_sink_property;
 
-use super::check::{CheckedSink, Checker, is_unjudged};
+use super::check::{CheckedSink, Checker, Columns, is_unjudged};
 use super::graph::Names;
 use super::model::{PartitionColumn, SinkKind};
 use super::step::find;
@@ -23,44 +23,45 @@ impl Checker<'_> {
         let before = self.problems.len();
         let path = format!("sinks.{}", sink.name.value);
         let input = names.stream(&sink.from);
-        let known = input.and_then(|input| self.columns(input)).map(|columns| columns.own.clone());
-        let columns = known.as_deref();
+        let columns = input.map_or_else(Columns::unknown, |input| self.columns(input).clone());
         let kind = if let Some(parquet) = &sink.parquet {
             let files = (&parquet.partition_by[..], parquet.target_file_size.as_ref());
-            let (partition_by, target_file_bytes) = self.files(files, columns, &format!("{path}.parquet"));
+            let (partition_by, target_file_bytes) = self.files(files, &columns, &format!("{path}.parquet"));
             SinkKind::Parquet { partition_by, target_file_bytes }
         } else if let Some(delta) = &sink.delta {
             let (path, files) =
                 (format!("{path}.delta"), (&delta.partition_by[..], delta.target_file_size.as_ref()));
-            self.delta_columns(sink, columns.unwrap_or(&[]), &path);
-            let (partition_by, target_file_bytes) = self.files(files, columns, &path);
+            self.delta_columns(sink, &columns.own, &path);
+            let (partition_by, target_file_bytes) = self.files(files, &columns, &path);
             SinkKind::Delta { partition_by, target_file_bytes }
         } else if let Some(kafka) = &sink.kafka {
-            self.kafka_sink(kafka, columns, &path)
+            self.kafka_sink(kafka, &columns, &path)
         } else if sink.jsonl.is_some() {
             SinkKind::Jsonl
         } else {
             SinkKind::Stdout
         };
-        let (input, columns) = input.zip(known)?;
-        let is_right = !sink.incomplete && self.problems.len() == before && !columns.iter().any(is_unjudged);
-        is_right.then(|| CheckedSink { name: sink.name.value.clone(), input, columns, kind })
+        let is_known = !columns.is_open && !columns.own.iter().any(is_unjudged);
+        let is_right = !sink.incomplete && self.problems.len() == before && is_known;
+        let input = input.filter(|_| is_right)?;
+        Some(CheckedSink { name: sink.name.value.clone(), input, columns: columns.own, kind })
     }
 
-    // Folders, and about how large a file in them grows, in bytes. `None`: the columns are not known.
+    // Folders, and about how large a file in them grows, in bytes.
     fn files(
         &mut self,
         (names, size): (&[Spanned<String>], Option<&Spanned<Size>>),
-        columns: Option<&[Field]>,
+        columns: &Columns,
         path: &str,
     ) -> (Vec<PartitionColumn>, u64) {
         let partition_by: Vec<PartitionColumn> = names
             .iter()
-            .filter_map(|name| self.partition_column(name, columns?, &format!("{path}.partition_by")))
+            .filter_map(|name| self.partition_column(name, columns, &format!("{path}.partition_by")))
             .collect();
         let plain = partition_by.iter().filter(|column| matches!(column, PartitionColumn::Column(_))).count();
         if plain > 0
-            && columns.is_some_and(|columns| plain == columns.len())
+            && plain == columns.own.len()
+            && !columns.is_open
             && let Some(last) = names.last()
         {
             let hint = "a column of partition_by is not written into the files; leave one out".to_owned();
@@ -85,8 +86,12 @@ impl Checker<'_> {
                     format!("{name} is of type {}, which a Delta table does not have", type_name(data_type));
                 self.problem(at, path, message, Some("cast it in select, or leave it out".to_owned()));
             }
-            let alike =
-                columns[..index].iter().find(|other| other.name().to_lowercase() == name.to_lowercase());
+            let is_alike = |other: &&Field| {
+                other.name().to_lowercase() == name.to_lowercase()
+                    && !is_unjudged(other)
+                    && !is_unjudged(column)
+            };
+            let alike = columns[..index].iter().find(is_alike);
             if let Some(other) = alike {
                 let message = format!(
                     "a Delta table can't have a column \"{name}\": it differs from \"{}\" only in letter case",
@@ -97,7 +102,7 @@ impl Checker<'_> {
         }
     }
 
-    fn kafka_sink(&mut self, kafka: &KafkaSinkSpec, columns: Option<&[Field]>, path: &str) -> SinkKind {
+    fn kafka_sink(&mut self, kafka: &KafkaSinkSpec, columns: &Columns, path: &str) -> SinkKind {
         let path = format!("{path}.kafka");
         let reader = self.spec.sources.iter().find(|source| {
             source.kafka.as_ref().is_some_and(|source| {
@@ -118,7 +123,7 @@ impl Checker<'_> {
             .key
             .iter()
             .filter_map(|name| {
-                let finding = match find(name, columns?) {
+                let finding = match find(name, &columns.own) {
                     Ok((index, column)) if makes_a_key(column.data_type()) => return Some(index),
                     Ok((_, column)) if is_unjudged(column) => return None,
                     Ok((_, column)) => super::messages::Finding::new(
@@ -129,6 +134,7 @@ impl Checker<'_> {
                         ),
                         "take a text, a whole number, a decimal, a date, a timestamp, or true and false",
                     ),
+                    Err(_) if columns.is_open => return None,
                     Err(finding) => finding,
                 };
                 self.findings(name.at, &format!("{path}.key"), vec![finding]);
@@ -155,9 +161,11 @@ impl Checker<'_> {
     fn partition_column(
         &mut self,
         name: &Spanned<String>,
-        columns: &[Field],
+        columns: &Columns,
         path: &str,
     ) -> Option<PartitionColumn> {
+        let is_open = columns.is_open;
+        let columns = &columns.own;
         let finding = match find(name, columns) {
             Ok((index, column)) if makes_a_folder(column.data_type()) => {
                 return Some(PartitionColumn::Column(index));
@@ -167,6 +175,7 @@ impl Checker<'_> {
                 format!("{} is of type {}, which makes no folder", name.value, type_name(column.data_type())),
                 "take a text, a whole number, a date, or true and false; a day of a timestamp is cast(… as date)",
             ),
+            Err(_) if is_open => return None,
             Err(_) if name.value == WINDOW_DATE => match find(WINDOW_START, columns) {
                 Ok((_, column)) if is_unjudged(column) => return None,
                 Ok((index, column)) if matches!(column.data_type(), DataType::Timestamp(..)) => {

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use thalweg_kafka::refused_property;
-use thalweg_schemas::{Format, Schema};
+use thalweg_schemas::{Draft, FieldType, Format, Schema};
 
-use super::check::{CheckedSource, Checker, Columns};
+use super::check::{CheckedSource, Checker, Columns, is_unjudged, unjudged};
 use super::model::{Connector, EventTime, KafkaConnector, MetadataColumn, Position};
+use super::types::type_name;
 use crate::spec::{
-    EventTimeSpec, FormatSpec, KafkaSpec, PositionSpec, SourceSpec, SourceText, Span, Spanned, suggest,
+    EventTimeSpec, FormatSpec, KafkaSpec, PositionSpec, SourceSpec, Spanned, read_schema_file, suggest,
 };
 
 const MAX_AHEAD_US: i64 = 3_600_000_000;
 
 impl Checker<'_> {
     /// Checks a source; `None` where something is wrong with it. Its columns are those of its schema, whatever else is wrong.
-    pub(super) fn source(&mut self, source: &SourceSpec) -> (Option<CheckedSource>, Option<Columns>) {
+    pub(super) fn source(&mut self, source: &SourceSpec) -> (Option<CheckedSource>, Columns) {
         let before = self.problems.len();
         let path = format!("sources.{}", source.name.value);
         let kafka = source.kafka.as_ref().map(|kafka| self.kafka(kafka, &format!("{path}.kafka")));
@@ -30,18 +31,20 @@ impl Checker<'_> {
             Some(FormatSpec::Raw) => Format::Raw,
             Some(FormatSpec::Json) | None => Format::Json,
         };
-        let event_time = self.event_time(source.event_time.as_ref(), schema.as_deref(), format, &path);
-        let Some(schema) = schema else { return (None, None) };
         let own: Vec<Field> = match format {
-            Format::Json => schema.fields.iter().map(|field| field.arrow()).collect(),
+            Format::Json => fields(&schema),
             // A tombstone has no value, and is rejected.
             Format::Raw => vec![Field::new("value", DataType::Binary, false)],
         };
-        let columns = Columns { own, metadata: MetadataColumn::ALL.to_vec() };
+        let is_open = format == Format::Json && schema.lacks_names;
+        let columns = Columns { own, metadata: MetadataColumn::ALL.to_vec(), is_open };
+        let event_time = self.event_time(source.event_time.as_ref(), &schema.name, &columns, format, &path);
         let is_right = !source.incomplete && self.problems.len() == before;
         let connector = kafka.or(archive).filter(|_| is_right);
-        let checked = connector.map(|connector| CheckedSource { connector, schema, format, event_time });
-        (checked, Some(columns))
+        let parts = connector.zip(schema.schema.clone());
+        let checked =
+            parts.map(|(connector, schema)| CheckedSource { connector, schema, format, event_time });
+        (checked, columns)
     }
 
     fn kafka(&mut self, kafka: &KafkaSpec, path: &str) -> Connector {
@@ -114,14 +117,15 @@ impl Checker<'_> {
     fn event_time(
         &mut self,
         spec: Option<&EventTimeSpec>,
-        schema: Option<&Schema>,
+        schema: &str,
+        columns: &Columns,
         format: Format,
         path: &str,
     ) -> EventTime {
         let default = EventTimeSpec::default();
         let spec = spec.unwrap_or(&default);
-        let field = match (&spec.field, schema) {
-            (Some(field), _) if format == Format::Raw => {
+        let field = match &spec.field {
+            Some(field) if format == Format::Raw => {
                 let hint = "leave it out: a raw record's event time is its timestamp".to_owned();
                 self.problem(
                     field.at,
@@ -131,10 +135,8 @@ impl Checker<'_> {
                 );
                 None
             }
-            (Some(field), Some(schema)) => {
-                self.event_time_field(field, schema, &format!("{path}.event_time.field"))
-            }
-            _ => None,
+            Some(field) => self.event_time_field(field, schema, columns, &format!("{path}.event_time.field")),
+            None => None,
         };
         EventTime {
             field,
@@ -144,18 +146,22 @@ impl Checker<'_> {
         }
     }
 
-    fn event_time_field(&mut self, field: &Spanned<String>, schema: &Schema, path: &str) -> Option<usize> {
-        let is_timestamp =
-            |index: &usize| matches!(schema.fields[*index].arrow().data_type(), DataType::Timestamp(..));
-        let timestamps: Vec<&str> = (0..schema.fields.len())
-            .filter(is_timestamp)
-            .map(|index| schema.fields[index].name.as_str())
-            .collect();
-        match schema.index_of(field) {
-            Some(index) if is_timestamp(&index) => Some(index),
+    fn event_time_field(
+        &mut self,
+        field: &Spanned<String>,
+        schema: &str,
+        columns: &Columns,
+        path: &str,
+    ) -> Option<usize> {
+        let is_timestamp = |column: &&Field| matches!(column.data_type(), DataType::Timestamp(..));
+        let timestamps: Vec<&str> =
+            columns.own.iter().filter(is_timestamp).map(|column| column.name().as_str()).collect();
+        match columns.own.iter().position(|column| *column.name() == field.value) {
+            Some(index) if is_timestamp(&&columns.own[index]) => Some(index),
+            Some(index) if is_unjudged(&columns.own[index]) => None,
             Some(index) => {
-                let message =
-                    format!("{} is a {}, not a timestamp", field.value, schema.fields[index].field_type);
+                let field_type = type_name(columns.own[index].data_type());
+                let message = format!("{} is a {field_type}, not a timestamp", field.value);
                 let hint = match timestamps.as_slice() {
                     [] => "give a field of the schema the type timestamp".to_owned(),
                     names => format!("timestamps: {}", suggest::list(names)),
@@ -163,48 +169,48 @@ impl Checker<'_> {
                 self.problem(field.at, path, message, Some(hint));
                 None
             }
+            None if columns.is_open => None,
             None => {
-                let message = format!("the schema {} has no field \"{}\"", schema.name, field.value);
+                let message = format!("the schema {schema} has no field \"{}\"", field.value);
                 self.problem(field.at, path, message, suggest::hint(field, &timestamps, "timestamps"));
                 None
             }
         }
     }
 
-    /// The schema of a source: inline, built in, or a file.
-    fn schema(&mut self, source: &SourceSpec, path: &str) -> Option<Arc<Schema>> {
+    /// The schema of a source: inline, built in, or a file; as far as it is known.
+    fn schema(&mut self, source: &SourceSpec, path: &str) -> Arc<Draft> {
         let is_raw = source.format.as_ref().is_some_and(|format| format.value == FormatSpec::Raw);
         let path = format!("{path}.schema");
+        let unknown = |name: &str| Arc::new(Draft::unknown(name));
         let name = match &source.schema {
             Some(name) if is_raw => {
                 let hint = "leave out schema, or write format: json".to_owned();
                 self.problem(name.at, &path, "a raw source takes no schema", Some(hint));
-                return None;
+                return unknown(name);
             }
             None if is_raw => {
-                return Some(Arc::new(Schema { name: "raw".into(), description: None, fields: Vec::new() }));
+                let raw = Schema { name: "raw".into(), description: None, fields: Vec::new() };
+                return Arc::new(Draft::from(Arc::new(raw)));
             }
             // A schema that could not be read has been said.
-            None if source.incomplete => return None,
+            None if source.incomplete => return unknown(""),
             None => {
                 let hint = "write schema: a name under schemas, a built-in one, or a path ending in .yaml; or format: raw";
                 let path = path.trim_end_matches(".schema");
                 self.problem(source.name.at, path, "the field \"schema\" is missing", Some(hint.into()));
-                return None;
+                return unknown("");
             }
             Some(name) => name,
         };
-        if let Some(inline) = self.spec.schemas.iter().find(|schema| schema.name.value == name.value) {
-            return inline.schema.clone();
+        if let Some(known) = self.schema_called(name) {
+            return known;
         }
         if name.ends_with(".yaml") || name.ends_with(".yml") {
-            return self.schema_file(name, &path);
-        }
-        if let Some(schema) = Schema::builtin(name) {
-            return Some(schema);
+            return self.schema_file(name, &path).unwrap_or_else(|| unknown(name));
         }
         if self.spec.schemas_unknown {
-            return None;
+            return unknown(name);
         }
         let inline = &self.spec.schemas;
         let mut names: Vec<&str> = inline.iter().map(|schema| schema.name.value.as_str()).collect();
@@ -212,12 +218,18 @@ impl Checker<'_> {
         let hint = suggest::hint(name, &names, "schemas");
         self.problem(name.at, &path, format!("unknown schema \"{}\"", name.value), hint);
         // What was probably meant: the rest is looked at all the same.
-        let near = suggest::nearest(name, names.iter().copied())?;
-        let inline = inline.iter().find(|schema| schema.name.value == near);
-        inline.map_or_else(|| Schema::builtin(near), |schema| schema.schema.clone())
+        let near = suggest::nearest(name, names.iter().copied());
+        near.and_then(|near| self.schema_called(near)).unwrap_or_else(|| unknown(name))
     }
 
-    fn schema_file(&mut self, name: &Spanned<String>, path: &str) -> Option<Arc<Schema>> {
+    /// The schema of a name: inline, or built in.
+    fn schema_called(&self, name: &str) -> Option<Arc<Draft>> {
+        let inline = self.spec.schemas.iter().find(|schema| schema.name.value == name);
+        let built_in = || Schema::builtin(name).map(|schema| Arc::new(Draft::from(schema)));
+        inline.map(|schema| Arc::clone(&schema.draft)).or_else(built_in)
+    }
+
+    fn schema_file(&mut self, name: &Spanned<String>, path: &str) -> Option<Arc<Draft>> {
         let folder = self.spec.source.file.parent().unwrap_or(Path::new(""));
         let file = folder.join(&name.value);
         let text = match std::fs::read_to_string(&file) {
@@ -229,17 +241,20 @@ impl Checker<'_> {
                 return None;
             }
         };
-        match Schema::from_yaml(&text, &file.display().to_string()) {
-            Ok(schema) => Some(Arc::new(schema)),
-            Err(errors) => {
-                let source = SourceText::new(&file, &text);
-                for error in errors {
-                    let at = Span { line: error.line, column: error.column, length: 1 };
-                    let about = error.field.map_or_else(String::new, |field| format!("field {field}"));
-                    self.problems.push(source.problem(at, about, error.message, Some(error.hint)));
-                }
-                None
-            }
-        }
+        let (draft, problems) = read_schema_file(&file, &text);
+        self.problems.extend(problems);
+        Some(draft)
     }
+}
+
+/// The columns of a schema; those that are wrong in it are of no type.
+fn fields(schema: &Draft) -> Vec<Field> {
+    if let Some(whole) = &schema.schema {
+        return whole.fields.iter().map(|field| field.arrow()).collect();
+    }
+    let field = |(name, field_type): &(String, Option<FieldType>)| match field_type {
+        Some(field_type) => Field::new(name, field_type.arrow(), true),
+        None => unjudged(name),
+    };
+    schema.columns.iter().map(field).collect()
 }

@@ -21,7 +21,7 @@ use thalweg_operators::aggregate::{Aggregate, AggregateError};
 use thalweg_operators::keyed::is_key_type;
 
 use super::aggregates;
-use super::check::{CheckedExpr, CheckedWindow, Checker, Columns, reads_unjudged, unjudged};
+use super::check::{CheckedExpr, CheckedWindow, Checker, Columns, Scope, reads_unjudged, unjudged};
 use super::expression::{Compiled, Expressions, Place};
 use super::messages::{self, Context, Finding, Spot};
 use super::model::AggregateCall;
@@ -38,7 +38,7 @@ impl Checker<'_> {
     pub(super) fn windowed(
         &mut self,
         step: &StepSpec,
-        visible: &[Field],
+        visible: &Scope,
         path: &str,
     ) -> (Option<CheckedWindow>, Columns) {
         let window = step.window.as_ref().and_then(|window| self.window(window, path));
@@ -63,7 +63,7 @@ impl Checker<'_> {
             results: results.clone(),
             misnamed: by
                 .iter()
-                .filter(|key| key.sql.is_none() && visible.iter().all(|each| *each.name() != key.name.value))
+                .filter(|key| key.sql.is_none() && !visible.has(&key.name))
                 .map(|key| key.name.as_str())
                 .collect(),
             keys_unknown: step.keys_unknown,
@@ -92,11 +92,8 @@ impl Checker<'_> {
 
         // 3. Over the step's columns: having.
         let having = step.having.as_ref().map(|sql| {
-            let path = format!("{path}.having");
-            match step.columns_unknown {
-                true => self.condition_over_some(sql, &own, Place::Having, &path),
-                false => self.condition(sql, &own, Place::Having, &path),
-            }
+            let scope = Scope { columns: own.clone(), is_open: step.columns_unknown };
+            self.condition(sql, &scope, Place::Having, &format!("{path}.having"))
         });
         let checked = || {
             Some(CheckedWindow {
@@ -112,7 +109,7 @@ impl Checker<'_> {
                 },
             })
         };
-        (checked(), Columns { own, metadata: Vec::new() })
+        (checked(), Columns { own, metadata: Vec::new(), is_open: false })
     }
 
     /// What is left of an item of select once its aggregates are taken out.
@@ -140,7 +137,7 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn key(&mut self, key: &ColumnSpec, visible: &[Field]) -> Option<CheckedExpr> {
+    pub(super) fn key(&mut self, key: &ColumnSpec, visible: &Scope) -> Option<CheckedExpr> {
         if [WINDOW_START, WINDOW_END].contains(&key.name.as_str()) {
             let message = format!("a key called {}", key.name.value);
             let hint =
@@ -185,12 +182,10 @@ impl Checker<'_> {
         let (_, sql) = sql_of(column);
         let known = parts.known();
         let parsed = self.expressions.parse(&sql, &known, Place::Window);
-        let (expr, mut findings) = match parsed.and_then(|expr| parts.take_out(expr, self.expressions)) {
+        let (expr, findings) = match parsed.and_then(|expr| parts.take_out(expr, self.expressions)) {
             Ok((expr, findings)) => (Some(expr), findings),
             Err(findings) => (None, findings),
         };
-        // What is not known may be one of the keys that could not be read.
-        findings.retain(|finding| !(parts.keys_unknown && finding.is_unknown_column));
         self.of_column(column, findings);
         expr
     }
@@ -205,7 +200,7 @@ impl Checker<'_> {
 
 /// The aggregates of a select, each once.
 struct Aggregates<'c> {
-    rows: &'c [Field],
+    rows: &'c Scope,
     /// window_start, window_end and the keys.
     results: Vec<Field>,
     /// Keys that are given by a name which is none, and so not theirs.
@@ -220,9 +215,11 @@ struct Aggregates<'c> {
 
 impl Aggregates<'_> {
     /// All names that may stand in an item, inside or outside an aggregate.
-    fn known(&self) -> Vec<Field> {
-        let is_new = |column: &&Field| self.rows.iter().all(|row| row.name() != column.name());
-        self.rows.iter().chain(self.results.iter().filter(is_new)).cloned().collect()
+    fn known(&self) -> Scope {
+        let of_results = self.results.iter().filter(|column| !self.rows.has(column.name()));
+        let columns = self.rows.columns.iter().chain(of_results).cloned().collect();
+        // What is not known may be one of the keys that could not be read.
+        Scope { columns, is_open: self.rows.is_open || self.keys_unknown }
     }
 
     /// The expression with each aggregate replaced by the column of its results, and what is wrong with them.
@@ -252,7 +249,7 @@ impl Aggregates<'_> {
             let column = Expr::Column(Column::new_unqualified(name));
             Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
         });
-        let context = Context { sql: "", columns: self.rows, functions: &[], usage: &|_| None };
+        let context = Context { sql: "", columns: &self.rows.columns, functions: &[], usage: &|_| None };
         let expr = taken.map_err(|error| vec![messages::explain(&error, &context)])?.data;
         Ok((expr, findings))
     }
@@ -294,16 +291,18 @@ impl Aggregates<'_> {
         let columns = function.as_ref().map_or(arguments.len(), |(_, columns)| *columns);
         let mut wrong = Vec::new();
         let mut of_rows = |expr: &Expr, is_condition: bool| -> Option<Compiled> {
+            let rows = &self.rows.columns;
+            let is_of_rows = expr.column_refs().iter().all(|column| self.rows.has(&column.name));
             let compiled = match self.inside(expr, name) {
-                inside if !inside.is_empty() => {
-                    let is_new = |column: &&Field| self.rows.iter().all(|row| row.name() != column.name());
-                    let others = self.results.iter().filter(is_new).map(|column| unjudged(column.name()));
-                    let columns: Vec<Field> = self.rows.iter().cloned().chain(others).collect();
+                inside if !inside.is_empty() || !is_of_rows => {
+                    let others = self.results.iter().filter(|column| !self.rows.has(column.name()));
+                    let others = others.map(|column| unjudged(column.name()));
+                    let columns: Vec<Field> = rows.iter().cloned().chain(others).collect();
                     Err(inside.into_iter().chain(expressions.wrong(expr, &columns)).collect())
                 }
-                _ if reads_unjudged(expr, self.rows) => Err(expressions.wrong(expr, self.rows)),
-                _ if is_condition => expressions.compile_condition(expr, self.rows),
-                _ => expressions.compile_column(expr, self.rows),
+                _ if reads_unjudged(expr, rows) => Err(expressions.wrong(expr, rows)),
+                _ if is_condition => expressions.compile_condition(expr, rows),
+                _ => expressions.compile_column(expr, rows),
             };
             compiled.map_err(|findings| wrong.extend(findings)).ok()
         };
@@ -352,9 +351,11 @@ impl Aggregates<'_> {
         let mut names: Vec<&str> =
             expr.column_refs().into_iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();
-        for unknown in names.into_iter().filter(|name| self.rows.iter().all(|row| row.name() != name)) {
+        // A column of the rows that is not known may be called as one of the results is.
+        let is_strange = |name: &&str| !self.rows.is_open && !self.rows.has(name);
+        for unknown in names.into_iter().filter(is_strange) {
             findings.push(if self.misnamed.contains(&unknown) {
-                messages::unknown_column(unknown, self.rows).at(Spot::Text(unknown.to_owned()))
+                messages::unknown_column(unknown, &self.rows.columns).at(Spot::Text(unknown.to_owned()))
             } else {
                 let hint = "inside an aggregate stand columns of the rows; use it outside";
                 Finding::new(format!("{unknown}, a column of the results, inside {name}(…)"), hint)
@@ -390,13 +391,13 @@ fn is_count_of_rows(name: &str, arguments: &[Expr]) -> bool {
 }
 
 // A name that is taken already has been said.
-pub(super) fn add(columns: &mut Vec<Field>, column: Field) {
+fn add(columns: &mut Vec<Field>, column: Field) {
     if columns.iter().all(|each| each.name() != column.name()) {
         columns.push(column);
     }
 }
 
-pub(super) fn window_columns() -> Vec<Field> {
+fn window_columns() -> Vec<Field> {
     let time = thalweg_schemas::time::timestamp_type();
     vec![Field::new(WINDOW_START, time.clone(), false), Field::new(WINDOW_END, time, false)]
 }

@@ -1,22 +1,23 @@
 //! Schemas written inside a spec. [`thalweg_schemas`] reads them, as it reads a schema's file; the types here say the same
 //! grammar to editors.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, SchemaGenerator};
-use thalweg_schemas::Schema;
+use thalweg_schemas::{Draft, Schema, SchemaError};
 
 use super::reader::Reader;
-use super::yaml::{Kind, Node, to_saphyr};
-use super::{Span, Spanned};
+use super::yaml::{self, Kind, Node, to_saphyr};
+use super::{Problem, SourceText, Span, Spanned};
 
 /// A schema written inside a spec.
 #[derive(Debug, Clone)]
 pub struct SchemaSpec {
     /// The schema's name.
     pub name: Spanned<String>,
-    /// What was read; `None` where it was wrong, which has been said.
-    pub schema: Option<Arc<Schema>>,
+    /// What was read, of a wrong one too.
+    pub draft: Arc<Draft>,
 }
 
 impl JsonSchema for SchemaSpec {
@@ -30,49 +31,61 @@ impl JsonSchema for SchemaSpec {
 }
 
 pub(super) fn read(reader: &mut Reader, name: Spanned<String>, node: &Node, path: &str) -> SchemaSpec {
-    let Some(readable) = readable(reader, node) else { return SchemaSpec { name, schema: None } };
-    let schema = match Schema::from_node(&name, &to_saphyr(&readable)) {
-        // What could not be read of it is a part of it.
-        Ok(_) if node.is_broken() => None,
-        Ok(schema) => Some(Arc::new(schema)),
-        Err(errors) => {
-            for error in errors {
-                let at = Span { line: error.line, column: error.column, length: 0 };
-                let path = match error.field {
-                    Some(field) => format!("{path}.{field}"),
-                    None => path.to_owned(),
-                };
-                reader.problem(reader.word_at(at), &path, error.message, Some(error.hint));
-            }
-            None
-        }
-    };
-    SchemaSpec { name, schema }
+    let (draft, errors) = Schema::draft(&name, &to_saphyr(node));
+    if draft.schema.is_none() {
+        reader.pass_over();
+    }
+    given_twice(reader, node, path);
+    for error in errors {
+        let at = Span { line: error.line, column: error.column, length: 0 };
+        let path = match error.field {
+            Some(field) => format!("{path}.{field}"),
+            None => path.to_owned(),
+        };
+        reader.problem(reader.word_at(at), &path, error.message, Some(error.hint));
+    }
+    SchemaSpec { name, draft: Arc::new(draft) }
 }
 
-/// The schema without those of its fields that could not be read; `None` where nothing can be said of what is left.
-fn readable(reader: &mut Reader, node: &Node) -> Option<Node> {
-    if !node.is_broken() {
-        return Some(node.clone());
+/// Reads a file that holds one schema: what can be read of it, and all that is wrong with it.
+pub(crate) fn read_schema_file(file: &Path, text: &str) -> (Arc<Draft>, Vec<Problem>) {
+    let source = SourceText::new(file, text);
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let drafted = |root: &Node| Schema::draft_of_file(&stem, &to_saphyr(root));
+    let place = |error: &SchemaError| Span { line: error.line, column: error.column, length: 1 };
+    let (root, problems) = yaml::read(&source, &|root| drafted(root).1.iter().map(place).collect());
+    let Some(root) = root else { return (Arc::new(Draft::unknown(&stem)), problems) };
+    let mut reader = Reader::new(source, problems);
+    let (mut draft, errors) = drafted(&root);
+    given_twice(&mut reader, &root, "");
+    for error in errors {
+        let about = error.field.as_ref().map_or_else(String::new, |field| format!("field {field}"));
+        reader.problem(place(&error), &about, error.message, Some(error.hint));
     }
-    reader.pass_over();
-    let Kind::Mapping(entries) = &node.kind else { return None };
-    let mut readable = Vec::with_capacity(entries.len());
-    for (key, value) in entries {
-        match &value.kind {
-            _ if key.is_broken() => return None,
-            Kind::Sequence(items) => {
-                let items: Vec<Node> = items.iter().filter(|item| !item.is_broken()).cloned().collect();
-                if items.is_empty() {
-                    return None;
+    draft.schema = draft.schema.filter(|_| reader.problems.is_empty());
+    (Arc::new(draft), reader.problems)
+}
+
+/// Says which keys are given twice; the first ones count.
+fn given_twice(reader: &mut Reader, node: &Node, path: &str) {
+    match &node.kind {
+        Kind::Null | Kind::Scalar(..) | Kind::Broken => {}
+        Kind::Sequence(items) => items.iter().for_each(|item| given_twice(reader, item, path)),
+        Kind::Mapping(entries) => {
+            let mut seen: Vec<(&str, usize)> = Vec::new();
+            for (key, value) in entries {
+                given_twice(reader, value, path);
+                let Kind::Scalar(name, _) = &key.kind else { continue };
+                match seen.iter().find(|(other, _)| other == name) {
+                    Some((_, first)) => {
+                        let hint = format!("it is already given on line {first}; keep one of the two");
+                        reader.problem(key.at, path, format!("{name} is given twice"), Some(hint));
+                    }
+                    None => seen.push((name, key.at.line)),
                 }
-                readable.push((key.clone(), Node { at: value.at, kind: Kind::Sequence(items) }));
             }
-            _ if value.is_broken() => return None,
-            _ => readable.push((key.clone(), value.clone())),
         }
     }
-    Some(Node { at: node.at, kind: Kind::Mapping(readable) })
 }
 
 /// The fields of a source's payload.

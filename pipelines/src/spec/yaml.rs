@@ -65,16 +65,6 @@ impl Node {
         }
     }
 
-    /// Whether something in it could not be read.
-    pub(super) fn is_broken(&self) -> bool {
-        match &self.kind {
-            Kind::Null | Kind::Scalar(..) => false,
-            Kind::Broken => true,
-            Kind::Sequence(items) => items.iter().any(Node::is_broken),
-            Kind::Mapping(entries) => entries.iter().any(|(key, value)| key.is_broken() || value.is_broken()),
-        }
-    }
-
     /// The node in words, as in "expected a mapping, found a list".
     pub(super) fn describe(&self) -> String {
         match &self.kind {
@@ -271,11 +261,12 @@ pub(super) fn fill_in(
     }
 }
 
-/// The node as the parser's own tree: what the reader of schemas takes. A key given twice counts once.
+/// The node as the parser's own tree: what the reader of schemas takes. A key given twice counts once, what is broken is `BadValue`.
 pub(super) fn to_saphyr(node: &Node) -> MarkedYaml<'static> {
     let marker = Marker::new(0, node.at.line, node.at.column - 1);
     let data = match &node.kind {
-        Kind::Null | Kind::Broken => YamlData::Value(Scalar::Null),
+        Kind::Null => YamlData::Value(Scalar::Null),
+        Kind::Broken => YamlData::BadValue,
         Kind::Scalar(text, style) => {
             MarkedYaml::value_from_cow_and_metadata(text.clone().into(), *style, None).data
         }
@@ -283,7 +274,7 @@ pub(super) fn to_saphyr(node: &Node) -> MarkedYaml<'static> {
         Kind::Mapping(entries) => {
             let mut mapping = AnnotatedMapping::new();
             for (key, value) in entries {
-                mapping.insert(to_saphyr(key), to_saphyr(value));
+                mapping.entry(to_saphyr(key)).or_insert_with(|| to_saphyr(value));
             }
             YamlData::Mapping(mapping)
         }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use thalweg::plan;
 
 /// Of a line with a mistake of these kinds it can't be said which names it was to give to columns or fields: of a name that may be one of
-/// them nothing is said elsewhere, nor, where it stands in a schema, of calls over the schema's columns. A key that is no column may be named
-/// where the step's columns are.
+/// them nothing is said elsewhere. A key that is no column may be named where the step's columns are.
 const NAMES_LOST: [&str; 7] = [
     "a brace that is never closed",
     "a colon in a value",
     "a list as key",
+    "a name of a field",
     "a quote that is never closed",
     "a strange entry",
     "an unknown key",
@@ -66,14 +66,6 @@ impl Spec {
         let said = self.with(&[mistake]);
         self.alone.insert(mistake, said.clone());
         said
-    }
-
-    /// Whether columns of a source may be lost with a line: it stands in a schema, or names one.
-    fn is_of_schema(&self, mistake: usize) -> bool {
-        let of = &self.mistakes[mistake];
-        let is_section = |line: &&String| line.starts_with(|c: char| c.is_ascii_lowercase());
-        let section = self.lines[..=of.line].iter().rev().find(is_section);
-        of.kind == "an unknown schema" || section.is_some_and(|line| line.starts_with("schemas:"))
     }
 
     /// The numbers of all mistakes of a kind.
@@ -165,6 +157,11 @@ fn wrong(line: &str) -> Vec<(&'static str, String)> {
     replaced("an unknown column inside", "max(", "max(nosuch + ");
     replaced("a duration", "1m", "1 mn");
     replaced("a time zone", "Europe/", "Europa/");
+    replaced("a type of a field", "type: ", "type: x");
+    replaced("a misspelt type", "type: ", "typ: ");
+    replaced("a misspelt name", "{ name: ", "{ nam: ");
+    replaced("a name of a field", "{ name: ", "{ name: My");
+    replaced("a wrong truth", "required: true", "required: maybe");
     replaced("a misspelt select", "select:", "selct:");
     replaced("a misspelt by", "by:", "byy:");
     replaced("a misspelt where", "where:", "wher:");
@@ -237,17 +234,11 @@ fn of_two_mistakes_each_is_said_and_nothing_else() {
                 (found, pairs) = (found + 1, pairs + 1);
                 let is_of_name =
                     |message: &str| message.starts_with("unknown column") || message.contains("has no field");
-                let is_of_call = |message: &str| {
-                    [" is given ", " does not take "].iter().any(|words| message.contains(words))
-                };
                 let mut missing: Vec<&(usize, String)> = Vec::new();
                 for (of_one, other) in alone.iter().zip(both.iter().rev()) {
                     let is_hidden = NAMES_LOST.contains(&spec.mistakes[*other].kind);
-                    let of_schema = spec.is_of_schema(*other);
                     let lacking = of_one.difference(&said);
-                    missing.extend(lacking.filter(|(_, message)| {
-                        !(is_hidden && (is_of_name(message) || of_schema && is_of_call(message)))
-                    }));
+                    missing.extend(lacking.filter(|(_, message)| !(is_hidden && is_of_name(message))));
                 }
                 let is_more = |each: &&(usize, String)| alone.iter().all(|said| !said.contains(*each));
                 let more: Vec<&(usize, String)> = said.iter().filter(is_more).collect();

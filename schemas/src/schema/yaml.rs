@@ -1,8 +1,10 @@
 //! A schema as YAML: every error at once, with its line and what to write instead.
 
+use std::sync::Arc;
+
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
-use super::{FieldFault, Part, Schema, SchemaError, field_faults, is_name};
+use super::{Draft, FieldFault, GROUP_MARK, Part, Schema, SchemaError, field_faults, is_name};
 use crate::field::{Field, FieldType, TimestampEncoding};
 
 const FILE_KEYS: &[&str] = &["schema", "description", "fields"];
@@ -51,7 +53,7 @@ const OTHER_NAMES: &[(&str, &str)] = &[
 
 /// Reads a file that holds one schema.
 pub(super) fn read_text(text: &str, origin: &str) -> Result<Schema, Vec<SchemaError>> {
-    let mut reader = Reader { origin: Some(origin), errors: Vec::new() };
+    let mut reader = Reader { origin: Some(origin), errors: Vec::new(), left_out: 0 };
     let documents = match MarkedYaml::load_from_str(text) {
         Ok(documents) => documents,
         Err(fault) => {
@@ -74,27 +76,58 @@ pub(super) fn read_text(text: &str, origin: &str) -> Result<Schema, Vec<SchemaEr
     }
     let stem = origin.rsplit(['/', '\\']).next().unwrap_or(origin);
     let stem = stem.strip_suffix(".yaml").or_else(|| stem.strip_suffix(".yml")).unwrap_or(stem);
-    let schema = reader.schema(stem, root, FILE_KEYS);
-    reader.finish(schema)
+    let (draft, errors) = reader.schema(stem, root, FILE_KEYS);
+    draft.schema.map(Arc::unwrap_or_clone).ok_or(errors)
 }
 
 /// Reads a schema inside another document.
-pub(super) fn read_node(name: &str, node: &MarkedYaml<'_>) -> Result<Schema, Vec<SchemaError>> {
-    let mut reader = Reader { origin: None, errors: Vec::new() };
-    let schema = reader.schema(name, node, INLINE_KEYS);
-    reader.finish(schema)
+pub(super) fn read_node(name: &str, node: &MarkedYaml<'_>) -> (Draft, Vec<SchemaError>) {
+    Reader { origin: None, errors: Vec::new(), left_out: 0 }.schema(name, node, INLINE_KEYS)
+}
+
+/// Reads a file's document.
+pub(super) fn read_root(stem: &str, root: &MarkedYaml<'_>) -> (Draft, Vec<SchemaError>) {
+    Reader { origin: None, errors: Vec::new(), left_out: 0 }.schema(stem, root, FILE_KEYS)
 }
 
 /// Gathers errors while reading.
 struct Reader<'o> {
     origin: Option<&'o str>,
     errors: Vec<SchemaError>,
+    /// Nodes that could not be read, which has been said elsewhere.
+    left_out: usize,
 }
 
 /// A mapping's known entries, and the mapping itself for errors about what it lacks.
 struct Entries<'n, 'i> {
     node: &'n MarkedYaml<'i>,
     entries: Vec<(&'n str, &'n MarkedYaml<'i>)>,
+    /// There are entries of which not even the keys could be read.
+    is_incomplete: bool,
+}
+
+/// What was read of a field.
+#[derive(Default)]
+struct ReadField {
+    name: Option<String>,
+    field_type: Option<FieldType>,
+    /// `None`: it could not be read.
+    path: Option<Vec<String>>,
+    /// The field, where nothing is wrong with it.
+    whole: Option<Field>,
+}
+
+impl ReadField {
+    /// The field as far as it can be compared with others: its name and where it lies.
+    fn compared(&self) -> Option<Field> {
+        if let Some(whole) = &self.whole {
+            return Some(whole.clone());
+        }
+        let (name, path) = (self.name.clone()?, self.path.clone()?);
+        let is_list = path.iter().any(|key| key.ends_with(GROUP_MARK));
+        let of_place = if is_list { FieldType::List(Box::new(FieldType::String)) } else { FieldType::String };
+        Some(Field { path, ..Field::new(name, self.field_type.clone().unwrap_or(of_place)) })
+    }
 }
 
 impl<'n, 'i> Entries<'n, 'i> {
@@ -104,14 +137,6 @@ impl<'n, 'i> Entries<'n, 'i> {
 }
 
 impl Reader<'_> {
-    fn finish(mut self, schema: Schema) -> Result<Schema, Vec<SchemaError>> {
-        if self.errors.is_empty() {
-            return Ok(schema);
-        }
-        self.errors.sort_by_key(|error| (error.line, error.column));
-        Err(self.errors)
-    }
-
     fn error(
         &mut self,
         node: &MarkedYaml<'_>,
@@ -130,56 +155,75 @@ impl Reader<'_> {
         });
     }
 
-    fn schema(&mut self, name: &str, root: &MarkedYaml<'_>, keys: &[&str]) -> Schema {
+    fn schema(mut self, name: &str, root: &MarkedYaml<'_>, keys: &[&'static str]) -> (Draft, Vec<SchemaError>) {
         let mut schema = Schema { name: name.to_owned(), description: None, fields: Vec::new() };
-        let Some(root) = self.mapping(root, None, keys, "a schema is a mapping with fields: […]") else {
-            return schema;
-        };
-        let named = root.get("schema");
-        if let Some(name) = named.and_then(|node| self.text(node, None, "schema")) {
-            schema.name = name;
-        }
-        if !is_name(&schema.name) {
-            let node = named.unwrap_or(root.node);
-            let message = format!("{:?} is no name of a schema", schema.name);
-            self.error(node, None, message, "write lower-case letters, digits and _, as in provider_request");
-        }
-        schema.description = root.get("description").and_then(|node| self.text(node, None, "description"));
-        let nodes = match root.get("fields").map(|node| (&node.data, node)) {
-            Some((YamlData::Sequence(nodes), node)) if nodes.is_empty() => {
-                self.error(
-                    node,
-                    None,
-                    "a schema without fields",
-                    "list at least one: - { name: …, type: … }",
-                );
-                return schema;
+        let mut draft = Draft::unknown(name);
+        if let Some(root) = self.mapping(root, None, keys, "a schema is a mapping with fields: […]") {
+            let named = root.get("schema");
+            if let Some(name) = named.and_then(|node| self.text(node, None, "schema")) {
+                schema.name = name;
             }
-            Some((YamlData::Sequence(nodes), _)) => nodes,
-            Some((_, node)) => {
+            if !is_name(&schema.name) {
+                let node = named.unwrap_or(root.node);
+                let message = format!("{:?} is no name of a schema", schema.name);
+                let hint = "write lower-case letters, digits and _, as in provider_request";
+                self.error(node, None, message, hint);
+            }
+            schema.description =
+                root.get("description").and_then(|node| self.text(node, None, "description"));
+            if let Some(nodes) = self.field_nodes(&root) {
+                let read: Vec<ReadField> =
+                    nodes.iter().enumerate().map(|(i, node)| self.field(i, node)).collect();
+                let misfits = self.compare(&read, nodes);
+                (draft.columns, draft.lacks_names) = columns(&read, &misfits);
+                schema.fields = read.into_iter().filter_map(|field| field.whole).collect();
+            }
+        }
+        draft.name.clone_from(&schema.name);
+        if self.errors.is_empty() && self.left_out == 0 {
+            draft.schema = Some(Arc::new(schema));
+        }
+        self.errors.sort_by_key(|error| (error.line, error.column));
+        (draft, self.errors)
+    }
+
+    /// The list of fields.
+    fn field_nodes<'n, 'i>(&mut self, root: &Entries<'n, 'i>) -> Option<&'n [MarkedYaml<'i>]> {
+        let Some(node) = root.get("fields") else {
+            if !root.is_incomplete {
+                let hint = "add fields: with - { name: …, type: … } for each";
+                self.error(root.node, None, "there are no fields", hint);
+            }
+            return None;
+        };
+        match &node.data {
+            YamlData::Sequence(nodes) if nodes.is_empty() => {
+                let hint = "list at least one: - { name: …, type: … }";
+                self.error(node, None, "a schema without fields", hint);
+                None
+            }
+            YamlData::Sequence(nodes) => Some(nodes),
+            _ if self.is_left_out(node) => None,
+            _ => {
                 self.error(node, None, "fields must be a list", "write - { name: …, type: … } for each");
-                return schema;
+                None
             }
-            None => {
-                self.error(
-                    root.node,
-                    None,
-                    "there are no fields",
-                    "add fields: with - { name: …, type: … } for each",
-                );
-                return schema;
-            }
-        };
-        let fields: Vec<Option<Field>> =
-            nodes.iter().enumerate().map(|(i, node)| self.field(i, node)).collect();
-        // Only fields that were read whole are compared: the errors of the others would come twice.
-        let whole: Vec<usize> = (0..fields.len()).filter(|i| fields[*i].is_some()).collect();
-        schema.fields = fields.into_iter().flatten().collect();
-        for fault in field_faults(&schema.fields) {
-            let node = &nodes[whole[fault.field]];
-            self.field_fault(fault, node, &schema.fields);
         }
-        schema
+    }
+
+    /// Says which fields break a rule, by themselves or with others; by number, of which the type is wrong.
+    fn compare(&mut self, read: &[ReadField], nodes: &[MarkedYaml<'_>]) -> Vec<usize> {
+        let (numbers, fields): (Vec<usize>, Vec<Field>) =
+            read.iter().enumerate().filter_map(|(i, field)| Some((i, field.compared()?))).unzip();
+        let mut misfits = Vec::new();
+        for fault in field_faults(&fields) {
+            let number = numbers[fault.field];
+            if matches!(fault.part, Part::Type | Part::Scale) {
+                misfits.push(number);
+            }
+            self.field_fault(fault, &nodes[number], &fields);
+        }
+        misfits
     }
 
     fn field_fault(&mut self, fault: FieldFault, node: &MarkedYaml<'_>, fields: &[Field]) {
@@ -194,46 +238,58 @@ impl Reader<'_> {
         self.error(part, Some(&name), fault.message, fault.hint);
     }
 
-    fn field(&mut self, number: usize, node: &MarkedYaml<'_>) -> Option<Field> {
+    fn field(&mut self, number: usize, node: &MarkedYaml<'_>) -> ReadField {
         let label = node.data.as_mapping_get("name").and_then(|name| name.data.as_str());
         let label = label.map_or_else(|| format!("#{}", number + 1), str::to_owned);
         let label = Some(label.as_str());
-        let errors_before = self.errors.len();
-        let entries = self.mapping(node, label, FIELD_KEYS, "write { name: …, type: … }")?;
+        let before = (self.errors.len(), self.left_out);
+        let Some(entries) = self.mapping(node, label, FIELD_KEYS, "write { name: …, type: … }") else {
+            return ReadField::default();
+        };
         let name = match entries.get("name") {
             Some(node) => self.text(node, label, "name"),
             None => {
-                self.error(node, label, "the field has no name", "add name: …");
+                self.missing(&entries, label, "the field has no name", "add name: …".to_owned());
                 None
             }
         };
         let field_type = match entries.get("type") {
             Some(type_node) => self.field_type(type_node, label, &entries),
             None => {
-                self.error(
-                    node,
-                    label,
-                    "the field has no type",
-                    format!("add type: with one of {}", list(TYPES)),
-                );
+                let hint = format!("add type: with one of {}", list(TYPES));
+                self.missing(&entries, label, "the field has no type", hint);
                 None
             }
         };
-        let path = entries.get("path").and_then(|node| self.path(node, label));
+        let path = match entries.get("path") {
+            Some(node) => self.path(node, label),
+            // It may be one of the entries that could not be read.
+            None if entries.is_incomplete => None,
+            None => name.clone().map(|name| vec![name]),
+        };
         let required = entries.get("required").and_then(|node| self.truth(node, label, "required"));
         let personal = entries.get("personal").and_then(|node| self.truth(node, label, "personal"));
         let unit = entries.get("unit").and_then(|node| self.text(node, label, "unit"));
         let description = entries.get("description").and_then(|node| self.text(node, label, "description"));
-        if self.errors.len() > errors_before {
-            return None;
+        let is_whole = (self.errors.len(), self.left_out) == before;
+        let whole = || {
+            Some(Field {
+                path: path.clone()?,
+                required: required.unwrap_or(false),
+                personal: personal.unwrap_or(false),
+                unit,
+                description,
+                ..Field::new(name.clone()?, field_type.clone()?)
+            })
+        };
+        let whole = if is_whole { whole() } else { None };
+        ReadField { name, field_type, path, whole }
+    }
+
+    fn missing(&mut self, entries: &Entries<'_, '_>, label: Option<&str>, message: &str, hint: String) {
+        if !entries.is_incomplete {
+            self.error(entries.node, label, message, hint);
         }
-        let mut field = Field::new(name?, field_type?);
-        field.path = path.unwrap_or(field.path);
-        field.required = required.unwrap_or(false);
-        field.personal = personal.unwrap_or(false);
-        field.unit = unit;
-        field.description = description;
-        Some(field)
     }
 
     /// The type of a field, with the keys that some types take. A list's `scale` and `encoding` are its elements'.
@@ -318,6 +374,7 @@ impl Reader<'_> {
         };
         match scale.data.as_integer().map(u8::try_from) {
             Some(Ok(digits)) => Some(digits),
+            _ if self.is_left_out(scale) => None,
             _ => {
                 self.error(scale, label, "scale must be a whole number", "write one from 0 to 18");
                 None
@@ -353,43 +410,50 @@ impl Reader<'_> {
         }
     }
 
-    /// A mapping's entries, those with unknown keys reported and left out.
+    /// A mapping's entries. Those with unknown keys are reported, and read as what was probably meant where nothing else says it.
     fn mapping<'n, 'i>(
         &mut self,
         node: &'n MarkedYaml<'i>,
         label: Option<&str>,
-        keys: &[&str],
+        keys: &[&'static str],
         hint: &str,
     ) -> Option<Entries<'n, 'i>> {
         let YamlData::Mapping(mapping) = &node.data else {
-            self.error(node, label, "this must be a mapping", hint);
+            if !self.is_left_out(node) {
+                self.error(node, label, "this must be a mapping", hint);
+            }
             return None;
         };
-        let mut entries = Vec::new();
+        let mut read = Entries { node, entries: Vec::new(), is_incomplete: false };
+        let mut meant = Vec::new();
         for (key, value) in mapping {
             match key.data.as_str() {
-                Some(name) if keys.contains(&name) => entries.push((name, value)),
+                Some(name) if keys.contains(&name) => read.entries.push((name, value)),
                 Some(name) => {
                     self.error(key, label, format!("there is no key {name} here"), suggestion(name, keys));
+                    meant.extend(nearest(name, keys).map(|name| (name, value)));
                 }
+                None if self.is_left_out(key) => read.is_incomplete = true,
                 None => {
                     self.error(key, label, "a key must be a text", format!("keys here are {}", list(keys)));
                 }
             }
         }
-        Some(Entries { node, entries })
+        for (name, value) in meant {
+            if read.get(name).is_none() {
+                read.entries.push((name, value));
+            }
+        }
+        Some(read)
     }
 
     fn text(&mut self, node: &MarkedYaml<'_>, label: Option<&str>, key: &str) -> Option<String> {
         match &node.data {
             YamlData::Value(Scalar::String(text)) => Some(text.to_string()),
+            _ if self.is_left_out(node) => None,
             _ => {
-                self.error(
-                    node,
-                    label,
-                    format!("{key} must be a text"),
-                    "put it in quotes if it looks like a number",
-                );
+                let hint = "put it in quotes if it looks like a number";
+                self.error(node, label, format!("{key} must be a text"), hint);
                 None
             }
         }
@@ -397,20 +461,54 @@ impl Reader<'_> {
 
     fn truth(&mut self, node: &MarkedYaml<'_>, label: Option<&str>, key: &str) -> Option<bool> {
         let truth = node.data.as_bool();
-        if truth.is_none() {
-            self.error(
-                node,
-                label,
-                format!("{key} must be true or false"),
-                "write one of them, without quotes",
-            );
+        if truth.is_none() && !self.is_left_out(node) {
+            let hint = "write one of them, without quotes";
+            self.error(node, label, format!("{key} must be true or false"), hint);
         }
         truth
     }
+
+    /// Whether a node could not be read and that has been said. In a file of its own nobody else says it.
+    fn is_left_out(&mut self, node: &MarkedYaml<'_>) -> bool {
+        let is_left_out = self.origin.is_none() && matches!(node.data, YamlData::BadValue);
+        self.left_out += usize::from(is_left_out);
+        is_left_out
+    }
+}
+
+/// The columns that fields name, with their types where they are known, and whether there may be more. `misfits`: fields of types that
+/// are none, by number.
+fn columns(read: &[ReadField], misfits: &[usize]) -> (Vec<(String, Option<FieldType>)>, bool) {
+    let mut columns: Vec<(String, Option<FieldType>)> = Vec::new();
+    let mut lacks_names = false;
+    let mut add = |name: String, field_type: Option<FieldType>| {
+        match columns.iter_mut().find(|(other, _)| *other == name) {
+            // Which of the two is meant is not known.
+            Some((_, first)) if *first != field_type => *first = None,
+            Some(_) => {}
+            None => columns.push((name, field_type)),
+        }
+    };
+    for (number, field) in read.iter().enumerate() {
+        // What is no name may be called something else where it is used.
+        match field.name.clone().filter(|name| is_name(name)) {
+            Some(name) => add(name, field.field_type.clone().filter(|_| !misfits.contains(&number))),
+            None => lacks_names = true,
+        }
+    }
+    (columns, lacks_names)
 }
 
 /// The known name that was probably meant, or else all of them.
-fn suggestion(found: &str, known: &[&str]) -> String {
+fn suggestion(found: &str, known: &[&'static str]) -> String {
+    match nearest(found, known) {
+        Some(name) => format!("did you mean {name}?"),
+        None => format!("known here are {}", list(known)),
+    }
+}
+
+/// The known name that was probably meant.
+fn nearest(found: &str, known: &[&'static str]) -> Option<&'static str> {
     let lower = found.to_lowercase();
     let habit = OTHER_NAMES.iter().find(|(other, ours)| *other == lower && known.contains(ours));
     let near = || {
@@ -418,10 +516,7 @@ fn suggestion(found: &str, known: &[&str]) -> String {
         let (distance, name) = distances.min()?;
         (distance <= 1 + name.len() / 4).then_some(name)
     };
-    match habit.map(|(_, ours)| *ours).or_else(near) {
-        Some(name) => format!("did you mean {name}?"),
-        None => format!("known here are {}", list(known)),
-    }
+    habit.map(|(_, ours)| *ours).or_else(near)
 }
 
 fn list(names: &[&str]) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
+use super::super::check::Scope;
 use super::super::expression::{Expressions, Place};
 use super::Finding;
 
@@ -24,7 +25,7 @@ fn columns() -> Vec<Field> {
 
 fn check(expressions: &Expressions, sql: &str) -> Result<(), Vec<Finding>> {
     let columns = columns();
-    let expr = expressions.parse(sql, &columns, Place::Row)?;
+    let expr = expressions.parse(sql, &Scope::of(columns.clone()), Place::Row)?;
     expressions.compile_column(&expr, &columns).map(drop)
 }
 
@@ -226,7 +227,7 @@ fn a_text_that_is_compared_with_a_number_is_warned_of_for_it_fails_with_some_row
         RecordBatch::try_new(Arc::new(Schema::new(columns.to_vec())), arrays).unwrap()
     };
     let compiled = |sql: &str| {
-        let expr = expressions.parse(sql, &columns, Place::Row).unwrap();
+        let expr = expressions.parse(sql, &Scope::of(columns.to_vec()), Place::Row).unwrap();
         let risks = expressions.risks(&expr, &columns);
         (risks, expressions.compile(&expr, &columns).unwrap().expr)
     };

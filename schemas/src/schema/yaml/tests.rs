@@ -1,4 +1,4 @@
-use saphyr::{LoadableYamlNode, MarkedYaml};
+use saphyr::{LoadableYamlNode, MarkedYaml, YamlData};
 
 use crate::field::{Field, FieldType, TimestampEncoding};
 use crate::schema::Schema;
@@ -138,7 +138,62 @@ fn an_inline_schema_keeps_the_lines_of_its_document() {
     let documents = MarkedYaml::load_from_str(text).expect("YAML");
     let node =
         documents[0].data.as_mapping_get("schemas").and_then(|schemas| schemas.data.as_mapping_get("call"));
-    let errors = Schema::from_node("call", node.expect("there")).expect_err("bol is no type");
+    let (draft, errors) = Schema::draft("call", node.expect("there"));
+    assert_eq!(draft.schema, None, "bol is no type");
     assert_eq!((errors[0].line, errors[0].column, errors[0].field.as_deref()), (5, 26, Some("a")));
     assert_eq!(errors[0].to_string(), "5:26: field a: there is no type bol; did you mean bool?");
+}
+
+#[test]
+fn of_a_schema_that_is_wrong_the_other_columns_are_known() {
+    let draft = |fields: &str| {
+        let documents = MarkedYaml::load_from_str(&format!("fields:\n{fields}")).expect("YAML");
+        let (draft, errors) = Schema::draft("call", &documents[0]);
+        assert_eq!(draft.schema, None, "{fields}");
+        let columns = draft.columns.iter().map(|(name, field_type)| match field_type {
+            Some(field_type) => format!("{name} {field_type}"),
+            None => name.clone(),
+        });
+        (columns.collect::<Vec<_>>().join(", "), draft.lacks_names, errors.len())
+    };
+    let good = "  - { name: good, type: bool }\n";
+    for (field, columns, lacks_names) in [
+        ("{ name: a, type: strng }", "good bool, a", false),
+        ("{ name: a, type: timestamp, encoding: hours }", "good bool, a", false),
+        ("{ name: a, type: decimal, scale: 19 }", "good bool, a", false),
+        ("{ name: a, type: string, required: maybe }", "good bool, a string", false),
+        ("{ name: a, typ: string }", "good bool, a string", false),
+        ("{ nam: a, type: string }", "good bool, a string", false),
+        ("{ name: a, type: string, strange: 1 }", "good bool, a string", false),
+        ("{ name: a, type: string, path: good }", "good bool, a string", false),
+        ("{ name: a }", "good bool, a", false),
+        ("{ name: good, type: string }", "good", false),
+        ("{ type: string }", "good bool", true),
+        ("just text", "good bool", true),
+        ("{ name: userId, type: string }", "good bool", true),
+    ] {
+        assert_eq!(draft(&format!("{good}  - {field}\n")), (columns.to_owned(), lacks_names, 1), "{field}");
+    }
+    assert_eq!(draft("  a: b\n"), (String::new(), true, 1));
+    let twice = "  - { name: a, type: strng }\n  - { name: a, type: bool }\n";
+    assert_eq!(
+        draft(twice),
+        ("a".to_owned(), false, 2),
+        "of a wrong field, too, it is said that its name is taken"
+    );
+}
+
+#[test]
+fn of_what_could_not_be_read_nothing_is_said() {
+    let text = "fields:\n  - { name: a, type: bool, path: p }\n  - { name: b, type: bool }\n";
+    let mut documents = MarkedYaml::load_from_str(text).expect("YAML");
+    let fields = documents[0].data.as_mapping_get_mut("fields").expect("there");
+    let fields = fields.data.as_sequence_mut().expect("a list");
+    fields[0].data.as_mapping_get_mut("path").expect("there").data = YamlData::BadValue;
+    let (draft, errors) = Schema::draft("call", &documents[0]);
+    assert_eq!((draft.schema, draft.lacks_names, errors), (None, false, Vec::new()));
+    assert_eq!(
+        draft.columns,
+        [("a".to_owned(), Some(FieldType::Bool)), ("b".to_owned(), Some(FieldType::Bool))]
+    );
 }
