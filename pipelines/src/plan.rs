@@ -64,6 +64,22 @@ pub fn check(spec: &Spec) -> Result<Plan, Vec<Problem>> {
 
 /// As [`check`]; the network of the step `untrained` is yet to be trained, and not looked for.
 fn check_for(spec: &Spec, untrained: Option<&str>) -> Result<Plan, Vec<Problem>> {
+    let checked = checked(spec, untrained);
+    let mut of_others = Vec::new();
+    for other in &spec.others {
+        let problems = check_for(&other.spec, untrained).err().unwrap_or_default();
+        of_others.extend(problems.into_iter().filter(|problem| other.place.holds(problem)));
+    }
+    if of_others.is_empty() {
+        return checked;
+    }
+    let mut problems = checked.err().unwrap_or_default();
+    problems.extend(of_others);
+    in_file_order(&mut problems);
+    Err(problems)
+}
+
+fn checked(spec: &Spec, untrained: Option<&str>) -> Result<Plan, Vec<Problem>> {
     let mut checker = check::Checker::new(spec, untrained);
     for source in &spec.sources {
         let (source, columns) = checker.source(source);

@@ -15,6 +15,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 
 pub use self::checkpoint::CheckpointSpec;
+pub use self::doubled::{Other, Place};
 pub use self::entries::{Columns, Entries, Expression};
 pub use self::environment::Environment;
 pub use self::json_schema::json_schema;
@@ -34,6 +35,7 @@ pub use self::step::{ColumnSpec, StepSpec, WindowSpec};
 pub use self::units::{Duration, Instant, Size};
 
 mod checkpoint;
+mod doubled;
 mod entries;
 mod environment;
 mod json_schema;
@@ -86,6 +88,9 @@ pub struct Spec {
     /// There may be sources or steps whose names could not be read.
     #[schemars(skip)]
     pub streams_unknown: bool,
+    /// The same with the other one of each field that is there twice.
+    #[schemars(skip)]
+    pub others: Vec<Other<Spec>>,
 }
 
 const FIELDS: [&str; 8] =
@@ -131,8 +136,14 @@ pub fn read(
     }
     yaml::fill_in(&mut root, "", env, &source, &mut problems);
     let mut reader = reader::Reader::new(source.clone(), problems);
-    let spec = read_root(&mut reader, &root, source);
+    let mut spec = read_root(&mut reader, &root, source.clone());
     let mut problems = reader.problems;
+    let others = doubled::others(&root, &source, reader.doubled, &mut problems, |reader, root| {
+        read_root(reader, root, source.clone())
+    });
+    if let Some(spec) = &mut spec {
+        spec.others = others;
+    }
     in_file_order(&mut problems);
     (spec, problems)
 }
@@ -186,5 +197,6 @@ fn read_root(reader: &mut reader::Reader, root: &yaml::Node, source: SourceText)
         memory,
         schemas_unknown,
         streams_unknown,
+        others: Vec::new(),
     })
 }

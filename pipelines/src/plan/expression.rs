@@ -28,10 +28,11 @@ use super::check::Scope;
 use super::messages::{self, Context, Finding, Spot};
 use super::types::type_name;
 
+mod pieces;
 mod wrong;
 
 /// How many mistakes of one expression are said.
-const MISTAKES_MAX: usize = 20;
+const MISTAKES_MAX: usize = 100;
 
 /// DataFusion's planner for single expressions, with our aggregates in place of its own.
 pub(super) struct Expressions {
@@ -94,8 +95,15 @@ impl Expressions {
         let usage = |name: &str| self.usage(name);
         let context = Context { sql, columns, functions: &functions, usage: &usage };
         let explain = |error: DataFusionError| messages::explain(&error, &context);
-        let mut tree =
-            self.state.sql_to_expr_with_alias(sql, &dialect).map_err(|error| vec![explain(error)])?;
+        let mut tree = self.state.sql_to_expr_with_alias(sql, &dialect).map_err(|error| {
+            let mut findings = vec![explain(error)];
+            for finding in self.of_pieces(sql, columns, place) {
+                if !findings.contains(&finding) {
+                    findings.push(finding);
+                }
+            }
+            findings
+        })?;
         let mut known: Vec<Field> = columns.to_vec();
         let mut findings: Vec<Finding> = Vec::new();
         let (mut state, mut is_whole) = (&self.state, true);
@@ -148,6 +156,18 @@ impl Expressions {
             }
         }
         Err(findings)
+    }
+
+    /// What is wrong with the parts of an expression that are SQL where it is none as a whole.
+    fn of_pieces(&self, sql: &str, columns: &[Field], place: Place) -> Vec<Finding> {
+        let dialect = self.state.config_options().sql_parser.dialect;
+        let is_sql = |piece: &&str| self.state.sql_to_expr_with_alias(piece, &dialect).is_ok();
+        let pieces = pieces::pieces(sql).into_iter().filter(|piece| piece.len() < sql.len()).filter(is_sql);
+        let wrong_with = |piece| match self.parsed(piece, columns, place) {
+            Ok(expr) => self.wrong(&expr, columns),
+            Err(findings) => findings,
+        };
+        pieces.flat_map(wrong_with).collect()
     }
 
     /// What of an expression that is right may go wrong with some rows.

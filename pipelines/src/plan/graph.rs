@@ -71,7 +71,7 @@ impl Checker<'_> {
             let before = before.iter().filter(|step| step.from.iter().all(|each| each.value != from.value));
             let candidates = sources.iter().copied().chain(before.map(|step| step.name.value.as_str()));
             let near = suggest::nearest(from, candidates);
-            let only = || Some(sources[0]).filter(|_| sources.len() == 1 && spec.steps.len() <= 1);
+            let only = || sources.first().copied().filter(|_| sources.len() == 1 && spec.steps.len() <= 1);
             let guess = near.or_else(only).and_then(|name| names.streams.get(name));
             guesses.extend(guess.map(|guess| (from.value.clone(), *guess)));
         }

@@ -1,5 +1,6 @@
 //! Reads nodes into typed values, notes everything that is wrong, and goes on.
 
+use super::doubled::Doubled;
 use super::suggest;
 use super::yaml::{Kind, Node};
 use super::{Problem, SourceText, Span, Spanned};
@@ -12,6 +13,8 @@ pub(super) struct Reader {
     passed_over: usize,
     /// How often names of columns could not be read.
     lost_names: usize,
+    /// Fields that are there twice.
+    pub(super) doubled: Vec<Doubled>,
 }
 
 /// One field of a mapping.
@@ -55,7 +58,7 @@ impl<'n> Fields<'n> {
 
 impl Reader {
     pub(super) fn new(source: SourceText, problems: Vec<Problem>) -> Self {
-        Reader { source, problems, passed_over: 0, lost_names: 0 }
+        Reader { source, problems, passed_over: 0, lost_names: 0, doubled: Vec::new() }
     }
 
     /// Notes a problem.
@@ -91,6 +94,11 @@ impl Reader {
         self.passed_over += 1;
     }
 
+    /// Notes that a field is there twice, which has been said.
+    pub(super) fn double(&mut self, name: &str, first: Span, other: Span) {
+        self.doubled.push(Doubled { name: name.to_owned(), first, other });
+    }
+
     /// A mapping with these fields and no others.
     pub(super) fn fields<'n>(
         &mut self,
@@ -118,8 +126,10 @@ impl Reader {
                 let distance = |name: &str| strsim::osa_distance(&entry.key, name);
                 rival.is_none_or(|rival| distance(near) < distance(rival))
             };
-            if let Some(near) = near.filter(is_nearer).filter(|near| fields.get(near).is_none()) {
-                fields.entries[index].key.value = near;
+            let Some(near) = near.filter(is_nearer) else { continue };
+            match fields.get(near).map(|first| first.key.at) {
+                Some(first) => self.double(near, first, fields.entries[index].key.at),
+                None => fields.entries[index].key.value = near,
             }
         }
         fields.entries.retain(|entry| known.contains(&entry.key.value));
@@ -159,10 +169,10 @@ impl Reader {
                 continue;
             };
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            if let Some(first) = fields.get(name) {
-                let first = first.key.at.line;
-                let hint = format!("it is already given on line {first}; keep one of the two");
+            if let Some(first) = fields.get(name).map(|first| first.key.at) {
+                let hint = format!("it is already given on line {}; keep one of the two", first.line);
                 self.problem(key.at, &path, "given twice", Some(hint));
+                self.double(name, first, key.at);
                 continue;
             }
             fields.entries.push(Entry { key: Spanned::new(name.as_str(), key.at), value, path });

@@ -72,16 +72,17 @@ fn given_twice(reader: &mut Reader, node: &Node, path: &str) {
         Kind::Null | Kind::Scalar(..) | Kind::Broken => {}
         Kind::Sequence(items) => items.iter().for_each(|item| given_twice(reader, item, path)),
         Kind::Mapping(entries) => {
-            let mut seen: Vec<(&str, usize)> = Vec::new();
+            let mut seen: Vec<(&str, Span)> = Vec::new();
             for (key, value) in entries {
                 given_twice(reader, value, path);
                 let Kind::Scalar(name, _) = &key.kind else { continue };
                 match seen.iter().find(|(other, _)| other == name) {
                     Some((_, first)) => {
-                        let hint = format!("it is already given on line {first}; keep one of the two");
+                        let hint = format!("it is already given on line {}; keep one of the two", first.line);
                         reader.problem(key.at, path, format!("{name} is given twice"), Some(hint));
+                        reader.double(name, *first, key.at);
                     }
-                    None => seen.push((name, key.at.line)),
+                    None => seen.push((name, key.at)),
                 }
             }
         }

@@ -95,15 +95,15 @@ pub struct ColumnSpec {
     pub is_broken: bool,
 }
 
-/// How rows are cut into windows of event time.
+/// How rows are cut into windows of event time. A length that could not be read is none, which has been said.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(rename = "Window", untagged, deny_unknown_fields)]
 pub enum WindowSpec {
     /// One window after the other, all of the same length.
     Tumbling {
         /// The length.
-        #[schemars(rename = "tumbling")]
-        size: Spanned<Duration>,
+        #[schemars(rename = "tumbling", with = "Spanned<Duration>")]
+        size: Option<Spanned<Duration>>,
         /// How long after midnight UTC (or of the time zone) windows begin; by default 0s.
         offset: Option<Spanned<Duration>>,
         /// The time zone whose days are meant, such as Europe/Berlin; by default UTC. For whole days only.
@@ -112,20 +112,27 @@ pub enum WindowSpec {
     /// Windows that overlap: one begins every so often.
     Hopping {
         /// The length.
-        #[schemars(rename = "hopping")]
-        size: Spanned<Duration>,
+        #[schemars(rename = "hopping", with = "Spanned<Duration>")]
+        size: Option<Spanned<Duration>>,
         /// From one window's start to the next.
-        every: Spanned<Duration>,
+        #[schemars(with = "Spanned<Duration>")]
+        every: Option<Spanned<Duration>>,
         /// How long after midnight UTC windows begin; by default 0s.
         offset: Option<Spanned<Duration>>,
     },
     /// Rows of a key that lie close together.
     Session {
         /// The gap that ends a session: rows less than this apart belong together.
-        #[schemars(rename = "session")]
-        gap: Spanned<Duration>,
+        #[schemars(rename = "session", with = "Spanned<Duration>")]
+        gap: Option<Spanned<Duration>>,
         /// The longest that a session may last; by default for ever.
         max: Option<Spanned<Duration>>,
+    },
+    /// Nobody knows which kind is meant, which has been said.
+    #[schemars(skip)]
+    Unknown {
+        /// The time zone, whatever it is for.
+        time_zone: Option<Spanned<String>>,
     },
 }
 
@@ -236,61 +243,47 @@ fn read_from(reader: &mut Reader, entry: &Entry<'_>) -> Vec<Spanned<String>> {
     items.into_iter().filter_map(|(path, item)| reader.text(item, &path, "a source or a step")).collect()
 }
 
+const WINDOW_KINDS: [&str; 3] = ["tumbling", "hopping", "session"];
+
 fn read_window(reader: &mut Reader, entry: &Entry<'_>) -> Option<Spanned<WindowSpec>> {
     let fields = reader.fields(entry.value, &entry.path, &WINDOW_FIELDS)?;
-    let kinds = ["tumbling", "hopping", "session"].map(|kind| fields.get(kind).map(|_| kind));
-    let kinds: Vec<&str> = kinds.into_iter().flatten().collect();
-    let [kind] = kinds[..] else {
-        if kinds.is_empty()
-            && ["tumbling", "hopping", "session"].iter().any(|kind| fields.seems_to_have(kind))
-        {
-            return None;
+    let mut duration =
+        |key: &str| fields.get(key).and_then(|entry| reader.parsed(entry, "a duration", Duration::parse));
+    let [tumbling, hopping, session] = WINDOW_KINDS.map(&mut duration);
+    let [offset, every, max] = ["offset", "every", "max"].map(&mut duration);
+    let time_zone =
+        fields.get("time_zone").and_then(|entry| reader.text(entry.value, &entry.path, "a time zone's name"));
+    let kinds: Vec<&str> = WINDOW_KINDS.into_iter().filter(|kind| fields.get(kind).is_some()).collect();
+    let (allowed, window) = match kinds[..] {
+        ["tumbling"] => {
+            (["offset", "time_zone"].as_slice(), WindowSpec::Tumbling { size: tumbling, offset, time_zone })
         }
-        let message = match kinds.len() {
-            0 => "no kind of window".to_owned(),
-            _ => format!("several kinds of windows ({})", kinds.join(", ")),
-        };
-        let hint = "write one of { tumbling: 1m }, { hopping: 5m, every: 1m }, { session: 30m }".to_owned();
-        reader.problem(entry.value.at, &entry.path, message, Some(hint));
-        return None;
-    };
-    let (allowed, window) = match kind {
-        "tumbling" => (["offset", "time_zone"].as_slice(), read_tumbling(reader, &fields)),
-        "hopping" => (["every", "offset"].as_slice(), read_hopping(reader, &fields)),
-        _ => (["max"].as_slice(), read_session(reader, &fields)),
+        ["hopping"] => {
+            reader.required(&fields, "every", "say how often a window begins: { hopping: 5m, every: 1m }");
+            (["every", "offset"].as_slice(), WindowSpec::Hopping { size: hopping, every, offset })
+        }
+        ["session"] => (["max"].as_slice(), WindowSpec::Session { gap: session, max }),
+        _ => {
+            let is_said = kinds.is_empty() && WINDOW_KINDS.iter().any(|kind| fields.seems_to_have(kind));
+            let message = match kinds.len() {
+                0 => "no kind of window".to_owned(),
+                _ => format!("several kinds of windows ({})", kinds.join(", ")),
+            };
+            let hint =
+                "write one of { tumbling: 1m }, { hopping: 5m, every: 1m }, { session: 30m }".to_owned();
+            if !is_said {
+                reader.problem(entry.value.at, &entry.path, message, Some(hint));
+            }
+            (WINDOW_FIELDS.as_slice(), WindowSpec::Unknown { time_zone })
+        }
     };
     for entry in &fields.entries {
         let key = entry.key.value;
-        if key != kind && !allowed.contains(&key) {
-            let hint = format!("a {kind} window takes {}", allowed.join(" and "));
+        if !kinds.contains(&key) && !allowed.contains(&key) {
+            let (kind, allowed) = (kinds.join(", "), allowed.join(" and "));
+            let hint = format!("a {kind} window takes {allowed}");
             reader.problem(entry.key.at, &entry.path, format!("{key} does not go with {kind}"), Some(hint));
         }
     }
-    window.map(|window| Spanned::new(window, entry.value.at))
-}
-
-fn duration(reader: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<Spanned<Duration>> {
-    fields.get(key).and_then(|entry| reader.parsed(entry, "a duration", Duration::parse))
-}
-
-fn read_tumbling(reader: &mut Reader, fields: &Fields<'_>) -> Option<WindowSpec> {
-    let size = duration(reader, fields, "tumbling");
-    let offset = duration(reader, fields, "offset");
-    let time_zone =
-        fields.get("time_zone").and_then(|entry| reader.text(entry.value, &entry.path, "a time zone's name"));
-    Some(WindowSpec::Tumbling { size: size?, offset, time_zone })
-}
-
-fn read_hopping(reader: &mut Reader, fields: &Fields<'_>) -> Option<WindowSpec> {
-    let size = duration(reader, fields, "hopping");
-    reader.required(fields, "every", "say how often a window begins: { hopping: 5m, every: 1m }");
-    let every = duration(reader, fields, "every");
-    let offset = duration(reader, fields, "offset");
-    Some(WindowSpec::Hopping { size: size?, every: every?, offset })
-}
-
-fn read_session(reader: &mut Reader, fields: &Fields<'_>) -> Option<WindowSpec> {
-    let gap = duration(reader, fields, "session");
-    let max = duration(reader, fields, "max");
-    Some(WindowSpec::Session { gap: gap?, max })
+    Some(Spanned::new(window, entry.value.at))
 }

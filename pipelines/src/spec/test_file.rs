@@ -12,7 +12,7 @@ use std::path::Path;
 use super::reader::{Entry, Fields, Reader};
 use super::units::Instant;
 use super::yaml::{self, Kind, Node};
-use super::{Problem, SourceText, Span, Spanned, in_file_order};
+use super::{Other, Problem, SourceText, Span, Spanned, doubled, in_file_order};
 
 mod json_schema;
 mod rows;
@@ -34,6 +34,10 @@ pub struct TestFileSpec {
     pub rules: RulesSpec,
     /// The tests.
     pub tests: Vec<TestSpec>,
+    /// There may be variables whose names could not be read.
+    pub env_unknown: bool,
+    /// The same with the other one of each field that is there twice.
+    pub others: Vec<Other<TestFileSpec>>,
 }
 
 /// How rows are compared.
@@ -120,18 +124,26 @@ const TEST_FIELDS: [&str; 6] = ["name", "input", "timeline", "expect", "exact", 
 const ADVANCE: &str = "advance watermark to";
 
 /// Reads a test file, and says everything that is wrong with it as far as the grammar goes. The tests are there even when parts of them
-/// are wrong; only a text that is not a YAML mapping gives none.
+/// are wrong; only a text that is not a YAML mapping gives none. Of a text that is not YAML, all is read that can be.
 pub fn read(text: &str, origin: &Path) -> (Option<TestFileSpec>, Vec<Problem>) {
     let source = SourceText::new(origin, text);
-    let mut root = match yaml::parse(&source) {
-        Ok(root) => root,
-        Err(problem) => return (None, vec![*problem]),
+    let wrong_with = |root: &Node| {
+        let mut reader = Reader::new(source.clone(), Vec::new());
+        read_file(&mut reader, root, source.clone());
+        let at = |problem: &Problem| Span { line: problem.line, column: problem.column, length: 1 };
+        reader.problems.iter().map(at).collect()
     };
-    let mut problems = Vec::new();
-    yaml::part(&mut root, "", &source, &mut problems);
+    let (root, problems) = yaml::read(&source, &wrong_with);
+    let Some(root) = root else { return (None, problems) };
     let mut reader = Reader::new(source.clone(), problems);
-    let file = read_file(&mut reader, &root, source);
+    let mut file = read_file(&mut reader, &root, source.clone());
     let mut problems = reader.problems;
+    let others = doubled::others(&root, &source, reader.doubled, &mut problems, |reader, root| {
+        read_file(reader, root, source.clone())
+    });
+    if let Some(file) = &mut file {
+        file.others = others;
+    }
     in_file_order(&mut problems);
     (file, problems)
 }
@@ -145,6 +157,10 @@ fn read_file(reader: &mut Reader, root: &Node, source: SourceText) -> Option<Tes
         .and_then(|entry| reader.text(entry.value, &entry.path, "a file or a name of the catalogue"))
         .unwrap_or_else(|| Spanned::new(String::new(), root.at));
     let env = fields.get("env").map_or_else(Vec::new, |entry| read_env(reader, entry));
+    let env_unknown = match fields.get("env") {
+        Some(entry) => entry.value.lacks_names(),
+        None => fields.seems_to_have("env"),
+    };
     let rules = read_rules(reader, &fields);
     let tests = reader.required(&fields, "tests", "write a list of tests under \"tests:\"").cloned();
     let tests = tests.and_then(|entry| reader.items(entry.value, &entry.path)).unwrap_or_default();
@@ -159,7 +175,7 @@ fn read_file(reader: &mut Reader, root: &Node, source: SourceText) -> Option<Tes
         }
         read.push(test);
     }
-    Some(TestFileSpec { source, pipeline, env, rules, tests: read })
+    Some(TestFileSpec { source, pipeline, env, rules, tests: read, env_unknown, others: Vec::new() })
 }
 
 fn read_env(reader: &mut Reader, entry: &Entry<'_>) -> Vec<(Spanned<String>, Spanned<String>)> {

@@ -17,6 +17,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as YamlSpan};
 use super::environment::{Environment, expand};
 use super::{Problem, SourceText, Span};
 
+mod ends;
 mod lines;
 mod recover;
 mod slips;
@@ -62,6 +63,25 @@ impl Node {
             Kind::Mapping(entries) => entries.iter().any(|(key, _)| matches!(key.kind, Kind::Broken)),
             Kind::Scalar(..) | Kind::Broken | Kind::Sequence(_) => true,
             Kind::Null => false,
+        }
+    }
+
+    /// Whether another node says the same, wherever it stands and however it is written.
+    fn says_the_same(&self, other: &Node) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Null, Kind::Null) | (Kind::Broken, Kind::Broken) => true,
+            (Kind::Scalar(text, _), Kind::Scalar(other, _)) => text == other,
+            (Kind::Sequence(items), Kind::Sequence(others)) => {
+                items.len() == others.len()
+                    && items.iter().zip(others).all(|(item, other)| item.says_the_same(other))
+            }
+            (Kind::Mapping(entries), Kind::Mapping(others)) => {
+                let is_same = |((key, value), (other_key, other)): (&(Node, Node), &(Node, Node))| {
+                    key.says_the_same(other_key) && value.says_the_same(other)
+                };
+                entries.len() == others.len() && entries.iter().zip(others).all(is_same)
+            }
+            _ => false,
         }
     }
 

@@ -26,6 +26,8 @@ mod expect;
 mod fields;
 mod input;
 
+/// How a problem begins that is about a variable of the environment.
+const VARIABLE: &str = "the environment variable ";
 /// How long between checkpoints: a test makes its own.
 const NEVER_US: i64 = 3_600_000_000 * 24 * 365;
 
@@ -139,8 +141,12 @@ pub fn load_text(text: &str, origin: &Path) -> Loaded {
     if let Some(file) = spec {
         let pipeline = read_pipeline(&file, &mut loaded.files, &mut problems);
         if let Some(pipeline) = pipeline {
-            let mut checker =
-                Checker { file: &file, problems: Vec::new(), warnings: Vec::new(), unknown: BTreeSet::new() };
+            for other in &file.others {
+                let mut checker = Checker::new(&other.spec);
+                checker.tests(pipeline.clone());
+                problems.extend(checker.problems.into_iter().filter(|problem| other.place.holds(problem)));
+            }
+            let mut checker = Checker::new(&file);
             let tests = checker.tests(pipeline);
             problems.append(&mut checker.problems);
             in_file_order(&mut checker.warnings);
@@ -187,8 +193,12 @@ fn read_pipeline(file: &TestFileSpec, files: &mut Vec<PathBuf>, problems: &mut V
     {
         wrong.extend(more);
     }
+    // What can't be read may set the variable that is missed.
+    let before = wrong.len();
+    wrong.retain(|problem| !(file.env_unknown && problem.message.starts_with(VARIABLE)));
+    let lacks_variables = wrong.len() != before;
     for problem in &mut wrong {
-        if problem.message.starts_with("the environment variable ") {
+        if problem.message.starts_with(VARIABLE) {
             let file = file.source.file.display();
             problem.hint =
                 Some(format!("a test sees no environment but its own: give it under env: in {file}"));
@@ -202,7 +212,7 @@ fn read_pipeline(file: &TestFileSpec, files: &mut Vec<PathBuf>, problems: &mut V
     if origin.is_file() {
         files.push(origin);
     }
-    let is_right = wrong.is_empty();
+    let is_right = wrong.is_empty() && !lacks_variables;
     problems.extend(wrong);
     spec.filter(|_| is_right)
 }
@@ -215,7 +225,11 @@ struct Checker<'a> {
     unknown: BTreeSet<(String, String)>,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    fn new(file: &'a TestFileSpec) -> Self {
+        Checker { file, problems: Vec::new(), warnings: Vec::new(), unknown: BTreeSet::new() }
+    }
+
     fn problem(&mut self, at: Span, path: &str, message: impl Into<String>, hint: Option<String>) {
         let source: &SourceText = &self.file.source;
         self.problems.push(source.problem(at, path, message, hint));

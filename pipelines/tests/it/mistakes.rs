@@ -5,12 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use thalweg::plan;
+use thalweg::{plan, testing};
 
 /// Of a line with a mistake of these kinds it can't be said which names it was to give to columns or fields: of a name that may be one of
 /// them nothing is said elsewhere. A key that is no column may be named where the step's columns are.
 const NAMES_LOST: [&str; 7] = [
-    "a brace that is never closed",
     "a colon in a value",
     "a list as key",
     "a name of a field",
@@ -98,17 +97,21 @@ fn files() -> Vec<PathBuf> {
     let name =
         |file: &PathBuf| file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let good = of("tests/specs").into_iter().filter(|file| name(file).starts_with("good_"));
-    let catalogue =
-        of("src/catalogue").into_iter().filter(|file| !name(file).ends_with(thalweg::testing::ENDING));
-    let mut files: Vec<PathBuf> =
-        good.chain(catalogue).filter(|file| file.extension().is_some_and(|each| each == "yaml")).collect();
+    let mut files: Vec<PathBuf> = good
+        .chain(of("src/catalogue"))
+        .filter(|file| file.extension().is_some_and(|each| each == "yaml"))
+        .collect();
     files.sort();
     files
 }
 
 fn said(lines: &[String], file: &Path) -> Said {
     let environment = |name: &str| (name == "BROKERS").then(|| "kafka:9092".to_owned());
-    let problems = plan::load(&lines.join("\n"), file, &environment).err().unwrap_or_default();
+    let text = lines.join("\n");
+    let problems = match file.to_string_lossy().ends_with(testing::ENDING) {
+        true => testing::load_text(&text, file).problems,
+        false => plan::load(&text, file, &environment).err().unwrap_or_default(),
+    };
     problems.into_iter().map(|problem| (problem.line, problem.message)).collect()
 }
 
@@ -184,6 +187,87 @@ fn wrong(line: &str) -> Vec<(&'static str, String)> {
         wrong.push(("a strange entry", format!("{open}, nosuch: 1 }}")));
     }
     wrong
+}
+
+/// Mistakes that leave the rest of their line as it is.
+const INSIDE: [&str; 22] = [
+    "a duration",
+    "a misspelt having",
+    "a misspelt partition_by",
+    "a misspelt type",
+    "a misspelt where",
+    "a misspelt window kind",
+    "a number of arguments",
+    "a strange field",
+    "a sum of texts",
+    "a time zone",
+    "a type",
+    "a type of a field",
+    "a wrong truth",
+    "an operator",
+    "an unknown aggregate",
+    "an unknown column",
+    "an unknown column inside",
+    "an unknown function",
+    "an unknown partition",
+    "no SQL",
+    "too many arguments",
+    "types",
+];
+
+/// Whether two mistakes are made with one call: of an expression with a function that is not there the aggregates are not looked at.
+fn is_one_call(kind: &str, other: &str) -> bool {
+    let is_aggregate = |kind: &str| ["a sum of texts", "too many arguments"].contains(&kind);
+    is_aggregate(kind) && (is_aggregate(other) || other == "an unknown aggregate")
+}
+
+#[test]
+fn of_two_mistakes_of_one_line_each_is_said_and_nothing_else() {
+    const EACH: usize = 3;
+    let mut specs: Vec<Spec> = files().into_iter().map(Spec::new).collect();
+    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut failures = BTreeSet::new();
+    for spec in &mut specs {
+        for first in 0..spec.mistakes.len() {
+            let Mistake { kind, line, text } = spec.mistakes[first].clone();
+            if !INSIDE.contains(&kind) {
+                continue;
+            }
+            for (second, both) in wrong(&text) {
+                // An end that is lost may be lost beside any other mistake.
+                let is_end =
+                    ["a brace that is never closed", "a quote that is never closed"].contains(&second);
+                let found = seen.entry((kind, second)).or_default();
+                let is_asked_for = is_end || INSIDE.contains(&second);
+                let is_other = second != kind && !is_one_call(kind, second) && !is_one_call(second, kind);
+                if *found == EACH || !is_asked_for || !is_other {
+                    continue;
+                }
+                let of_second =
+                    |each: &usize| spec.mistakes[*each].line == line && spec.mistakes[*each].kind == second;
+                let Some(other) = (0..spec.mistakes.len()).find(of_second) else { continue };
+                let alone = [spec.alone(first), spec.alone(other)];
+                if alone.iter().any(|said| said.len() != 1) {
+                    continue;
+                }
+                *found += 1;
+                let mut lines = spec.lines.clone();
+                lines[line].clone_from(&both);
+                let said = said(&lines, &spec.file);
+                let expected: Said = alone.iter().flatten().cloned().collect();
+                if said != expected {
+                    let missing: Vec<_> = expected.difference(&said).collect();
+                    let more: Vec<_> = said.difference(&expected).collect();
+                    let place = format!("{}:{}: {kind}, {second}", spec.file.display(), line + 1);
+                    failures.insert(format!("{place}: {both}\n  missing {missing:?}\n  too much {more:?}"));
+                }
+            }
+        }
+    }
+    let pairs: usize = seen.values().sum();
+    assert!(pairs > 150, "{pairs} pairs were found");
+    let shown: Vec<String> = failures.into_iter().collect();
+    assert!(shown.is_empty(), "{} of {pairs}:\n{}", shown.len(), shown.join("\n"));
 }
 
 #[test]

@@ -406,6 +406,48 @@ tests:
 }
 
 #[test]
+fn what_is_no_yaml_hides_nothing_else_of_a_test_file() {
+    let found = problems(
+        r#"
+exact: true
+tests:
+  - name: brackets
+    input: { clicks: [{ at: 2026-03-02T12:00:00Z, who: a }, views: [] }
+    expect: { outt: []
+  - name: "texts
+    input:
+	  clicks: [{ at: 1, who: a }]
+    expect:
+      out:
+        - { cuont: 1, window_start: x: y }
+        - { count: one }
+        - { who: a, who: b, count: two, mean_mss: fast }
+  - name: again
+    inputt: { clickz: [] }
+    input: { clicks: [record: { value: 1, timestamp: soon }] }
+    expect: { out: any }
+    expect: { nowhere: any }
+    exact: maybe
+"#,
+    );
+    let expected = [
+        "5:22: tests[0].input: not valid YAML: ",
+        "6:13: tests[0].expect: not valid YAML: ",
+        "6:15: tests[0].expect.outt: the pipeline has no sink, step or source \"outt\"",
+        "7:11: tests[1].name: not valid YAML: ",
+        "9:1: tests[1].input.clicks: not valid YAML: a line is indented with a tab",
+        "12:38: tests[1].expect.out[0]",
+        "13:11: tests[1].expect.out[1]: not all columns are named",
+        "13:20: tests[1].expect.out[1].count: \"one\" is no int64",
+    ];
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(&format!("clicks.test.yaml:{expected}")), "{found}\nis not {expected}");
+    }
+    let rest = found[expected.len()..].join("\n");
+    assert_eq!(rest, "");
+}
+
+#[test]
 fn a_pipeline_with_problems_and_one_that_is_not_there() {
     let (folder, _) = loaded("tests: []");
     let load = |text: &str| {

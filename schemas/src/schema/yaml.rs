@@ -155,7 +155,12 @@ impl Reader<'_> {
         });
     }
 
-    fn schema(mut self, name: &str, root: &MarkedYaml<'_>, keys: &[&'static str]) -> (Draft, Vec<SchemaError>) {
+    fn schema(
+        mut self,
+        name: &str,
+        root: &MarkedYaml<'_>,
+        keys: &[&'static str],
+    ) -> (Draft, Vec<SchemaError>) {
         let mut schema = Schema { name: name.to_owned(), description: None, fields: Vec::new() };
         let mut draft = Draft::unknown(name);
         if let Some(root) = self.mapping(root, None, keys, "a schema is a mapping with fields: […]") {

@@ -70,8 +70,7 @@ impl JsonSpec {
             Kind::Scalar(text, _) => JsonSpec::Text(text.clone()),
             Kind::Sequence(items) => JsonSpec::List(items.iter().map(JsonSpec::of).collect()),
             Kind::Mapping(entries) => {
-                let entries = entries
-                    .iter()
+                let entries = readable(entries)
                     .map(|(key, value)| (Spanned::new(key_text(key), key.at), JsonSpec::of(value)));
                 JsonSpec::Object(entries.collect())
             }
@@ -118,6 +117,8 @@ pub struct RowSpec {
     pub path: String,
     /// Its columns, as far as they are named.
     pub columns: Vec<(Spanned<String>, CellSpec)>,
+    /// There may be further ones, which could not be read.
+    pub is_incomplete: bool,
 }
 
 /// A value as written; what it means depends on its column's type.
@@ -197,9 +198,10 @@ fn read_record(reader: &mut Reader, node: &Node, path: &str, partition: i32) -> 
             offset.ok_or_else(|| (format!("\"{text}\" is not an offset"), "write a whole number".to_owned()))
         })
     });
-    if let Some(stamp) = fields.get("timestamp").and_then(|entry| reader.parsed(entry, "a time", parse_stamp))
-    {
-        record.timestamp = stamp.value;
+    if fields.seems_to_have("timestamp") {
+        let stamp = fields.get("timestamp").and_then(|entry| reader.parsed(entry, "a time", parse_stamp));
+        // Of one that could not be read it is not said that it is missing.
+        record.timestamp = stamp.map_or(Stamp::None, |stamp| stamp.value);
     }
     record.key = fields.get("key").and_then(|entry| read_bytes(reader, entry));
     let headers = fields.get("headers").and_then(|entry| reader.mapping(entry.value, &entry.path));
@@ -301,7 +303,8 @@ pub(super) fn read_rows(reader: &mut Reader, node: &Node, path: &str) -> Vec<Row
         let Some(fields) = reader.mapping(node, &path) else { continue };
         let columns =
             fields.entries.iter().map(|entry| (entry.key.clone().map(str::to_owned), cell(entry.value)));
-        rows.push(RowSpec { at: node.at, path, columns: columns.collect() });
+        let columns = columns.collect();
+        rows.push(RowSpec { at: node.at, path, columns, is_incomplete: fields.incomplete });
     }
     rows
 }
@@ -313,10 +316,15 @@ fn cell(node: &Node) -> CellSpec {
         Kind::Sequence(items) => CellSpec::List(node.at, items.iter().map(cell).collect()),
         Kind::Mapping(entries) => {
             let entries =
-                entries.iter().map(|(key, value)| (Spanned::new(key_text(key), key.at), cell(value)));
+                readable(entries).map(|(key, value)| (Spanned::new(key_text(key), key.at), cell(value)));
             CellSpec::Mapping(node.at, entries.collect(), JsonSpec::of(node).to_text(&|_, _| None))
         }
     }
+}
+
+/// The entries of which the keys could be read.
+fn readable(entries: &[(Node, Node)]) -> impl Iterator<Item = &(Node, Node)> {
+    entries.iter().filter(|(key, _)| !matches!(key.kind, Kind::Broken))
 }
 
 fn key_text(key: &Node) -> String {

@@ -242,13 +242,17 @@ impl Lines {
                     (None, '"' | '\'') if "{[,: ".contains(before) => quote = Some(c),
                     (None, '#') if before == ' ' => break,
                     (None, '{' | '[') => {
-                        open.push(Span { line: line + 1, column: column + 1, length: 1 });
+                        open.push((Span { line: line + 1, column: column + 1, length: 1 }, c));
                         before = c;
                     }
                     (None, '}' | ']') => {
-                        open.pop();
+                        // What is open inside of what is closed stays open.
+                        let opening = if c == '}' { '{' } else { '[' };
+                        if let Some(opened) = open.iter().rposition(|(_, each)| *each == opening) {
+                            open.remove(opened);
+                        }
                         if open.is_empty() {
-                            return open;
+                            return Vec::new();
                         }
                         before = c;
                     }
@@ -259,17 +263,21 @@ impl Lines {
                 before = ' ';
             }
         }
-        open
+        open.into_iter().map(|(at, _)| at).collect()
     }
 }
 
 /// Whether a value begins with a bracket, behind an anchor or a tag.
 fn opens(value: &str) -> bool {
-    let behind = match value.starts_with(['&', '!']) {
+    behind_anchor(value).starts_with(['{', '['])
+}
+
+/// A value without its anchor or tag.
+pub(super) fn behind_anchor(value: &str) -> &str {
+    match value.starts_with(['&', '!']) {
         true => value.split_once(' ').map_or("", |(_, behind)| behind.trim_start()),
         false => value,
-    };
-    behind.starts_with(['{', '['])
+    }
 }
 
 /// A key at the beginning of a text, and where its colon ends, in bytes.

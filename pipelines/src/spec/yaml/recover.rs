@@ -1,8 +1,10 @@
 //! Reads what can be read of a text that is not YAML as a whole: what holds a fault is left out, and the rest is parsed again.
 //!
 //! ```text
-//!   parse ──▶ a fault ──▶ the line at fault with what belongs to it ─┬─▶ its value is Broken       name: left_out
-//!     ▲                                                              ├─▶ an entry is Broken        left_out: left_out
+//!   parse ──▶ a fault ──▶ mended, where it is clear what was meant: tabs (tabs.rs), what is never closed (ends.rs)
+//!     ▲         │
+//!     │         └───────▶ the line at fault with what belongs to it ─┬─▶ its value is Broken       name: left_out
+//!     │                                                              ├─▶ an entry is Broken        left_out: left_out
 //!     │                                                              ├─▶ empty lines; the mappings around them get a Broken entry
 //!     │                                                              └─▶ the same for the line above that it is indented under
 //!     └──────────── the first of these after which the fault is gone, or the next one lies behind it
@@ -15,11 +17,15 @@ use std::ops::Range;
 
 use super::lines::Lines;
 use super::tabs::{self, Mended, Run};
-use super::{Fault, FaultKind, Kind, LEFT_OUT, Node, part, slips, tree};
+use super::{Fault, FaultKind, Kind, LEFT_OUT, Node, ends, part, slips, tree};
 use crate::spec::{Problem, SourceText, Span};
 
-/// How many faults of a text are said.
-const FAULTS_MAX: usize = 20;
+/// How many faults of a text are said; of those behind, how many there are.
+const FAULTS_SAID_MAX: usize = 100;
+/// How many faults of a text are looked for.
+const FAULTS_MAX: usize = 1000;
+/// How many are looked for where one way to read a text is weighed against another.
+const FAULTS_WEIGHED_MAX: usize = 20;
 
 /// Where something is wrong with what a tree says.
 pub(in crate::spec) type Judge<'j> = &'j dyn Fn(&Node) -> Vec<Span>;
@@ -83,26 +89,40 @@ impl Recovered {
     ) -> (Option<Node>, Vec<Problem>) {
         let source = self.source.clone();
         let mut problems = Vec::new();
-        for _ in 0..FAULTS_MAX {
+        let faults_max = if judge.is_some() { FAULTS_MAX } else { FAULTS_WEIGHED_MAX };
+        let mut faults = 0;
+        let root = loop {
             let fault = match parsed {
-                Ok(root) => return (Some(self.marked(root)), problems),
+                Ok(root) => break Some(self.marked(root)),
                 Err(fault) => fault,
             };
+            faults += 1;
+            // Of what is not said it does not matter how it is read best.
+            let judge = judge.filter(|_| problems.len() < FAULTS_SAID_MAX);
             let mended = self.with_space(&fault).or_else(|| self.without_tabs(&fault, judge));
             if let Some((problem, next)) = mended {
                 problems.push(problem);
                 parsed = next;
                 continue;
             }
-            if !self.follows(&fault) {
+            let follows = self.follows(&fault);
+            if !follows {
                 problems.push(self.mended.in_file(slips::problem(&source, &self.lines, &fault)));
             }
-            match self.leave_out(&fault) {
-                Some(next) => parsed = next,
-                None => return (None, problems),
+            if let Some(next) = self.with_ends(&fault, judge).filter(|_| !follows) {
+                parsed = next;
+                continue;
             }
-        }
-        (parsed.ok().map(|root| self.marked(root)), problems)
+            let next = match faults < faults_max {
+                true => self.leave_out(&fault),
+                false => self.leave_out_the_rest(&fault),
+            };
+            match next {
+                Some(next) => parsed = next,
+                None => break None,
+            }
+        };
+        (root, said(problems, faults >= faults_max))
     }
 
     /// Reads lines that begin with tabs as if they began with the spaces that were meant, if the fault comes of them.
@@ -200,11 +220,60 @@ impl Recovered {
             Ok(_) => true,
             Err(fault) => next.lines.head(fault).is_none_or(|at| at > head),
         };
-        if !goes_on || !next.mended.note(head, before, before + 1) {
+        if !goes_on {
             return None;
         }
+        next.mended.note(head, before, before + 1);
         *self = next;
         Some((problem, parsed))
+    }
+
+    /// Closes what is never closed in the block at fault where it was probably meant to end, if the fault comes of it. Where that is not clear,
+    /// and something in the block is wrong in any case, nothing is closed.
+    fn with_ends(&mut self, fault: &Fault, judge: Option<Judge<'_>>) -> Option<Result<Node, Fault>> {
+        let block = self.lines.block(self.lines.head(fault)?);
+        let mut ways: Vec<(Recovered, Result<Node, Fault>, bool)> = Vec::new();
+        for way in ends::ways(&self.lines, &block) {
+            let text = SourceText::new(&self.source.file, &way.lines.text.join("\n"));
+            let parsed = tree(&text, &self.left_out);
+            let goes_on = match &parsed {
+                Ok(_) => true,
+                Err(next) => way.lines.head(next).is_none_or(|head| head >= block.end),
+            };
+            let mut next = Recovered { lines: way.lines, ..self.clone() };
+            if goes_on {
+                next.mended.extend(way.mended);
+                ways.push((next, parsed, way.is_of_quote));
+            }
+        }
+        let Some(judge) = judge else {
+            let (next, parsed, _) = ways.into_iter().next()?;
+            *self = next;
+            return Some(parsed);
+        };
+        let lines = block.start + 1..block.end + 1;
+        let judged = ways.into_iter().filter_map(|(next, parsed, is_of_quote)| {
+            let (root, _) = next.clone().read(parsed.clone(), None);
+            let root = root?;
+            let wrong = judge(&root);
+            let here = wrong.iter().filter(|at| lines.contains(&at.line)).count();
+            Some((wrong.len(), here, root, is_of_quote, next, parsed))
+        });
+        let mut judged: Vec<_> = judged.collect();
+        let least = judged.iter().map(|(wrong, ..)| *wrong).min()?;
+        judged.retain(|(wrong, ..)| *wrong == least);
+        let (_, here, root, is_of_quote, ..) = &judged[0];
+        let is_clear = match judged.len() {
+            // A text may be meant where a quote was closed, or no text at all.
+            1 => !is_of_quote,
+            _ => judged.iter().all(|(_, _, other, ..)| other.says_the_same(root)),
+        };
+        if *here > 0 && !is_clear {
+            return None;
+        }
+        let (.., next, parsed) = judged.swap_remove(0);
+        *self = next;
+        Some(parsed)
     }
 
     /// Leaves out the smallest block after which the fault is gone; what is parsed then. `None`: there is no such block.
@@ -234,6 +303,13 @@ impl Recovered {
             head = self.lines.parent(line);
         }
         None
+    }
+
+    /// The same of all lines from the one at fault on.
+    fn leave_out_the_rest(&mut self, fault: &Fault) -> Option<Result<Node, Fault>> {
+        let rest = self.lines.head(fault)?..self.lines.text.len();
+        let attempt = self.without(&rest, Way::Gap, fault)?;
+        attempt.parsed.is_ok().then(|| attempt.adopt(self))
     }
 
     fn without(&self, block: &Range<usize>, way: Way, fault: &Fault) -> Option<Attempt> {
@@ -283,6 +359,20 @@ impl Recovered {
         self.mended.in_file_tree(&mut root);
         root
     }
+}
+
+/// The first problems of many, and how many more there are.
+fn said(mut problems: Vec<Problem>, is_cut: bool) -> Vec<Problem> {
+    let more = problems.len().saturating_sub(FAULTS_SAID_MAX);
+    if more > 0 {
+        problems.truncate(FAULTS_SAID_MAX + 1);
+        let many = if is_cut { "more than " } else { "" };
+        if let Some(last) = problems.last_mut() {
+            last.message = format!("not valid YAML: {many}{more} more lines from here on");
+            last.hint = Some("mend those above first".to_owned());
+        }
+    }
+    problems
 }
 
 /// A text with one more block left out.
@@ -390,10 +480,8 @@ mod tests {
     fn the_smallest_block_with_the_fault_is_left_out() {
         for (text, left, at) in [
             ("a: 1\nb: x: y\nc: 3", "{a:1 b:? c:3}", 2),
-            ("a:\n  b: { c: 1\n  d: 2\ne: 3", "{a:{b:? d:2} e:3}", 2),
+            ("a:\n  b: { c: d e, f\n  d: 2\ne: 3", "{a:{b:{c:d e f:~} d:2} e:3}", 2),
             ("a:\n  b: {\n    c: 1\n    d: 2\n  }\n  e: 3", "{a:{b:? e:3}}", 4),
-            ("a:\n  - { c: 1\n  - { d: 2 }\nb: 1", "{a:[? {d:2}] b:1}", 2),
-            ("a:\n  b: \"x\n  c: 2\nd: 3", "{a:{b:? c:2} d:3}", 2),
             ("a:\n  b c\n  d: 1\ne: 2", "{a:{?:? d:1} e:2}", 2),
             ("a\n  b: 1\nc: 2", "{?:? c:2}", 1),
             ("a:\n  b: *\nc: %x", "{a:{b:?} c:?}", 2),
@@ -401,11 +489,63 @@ mod tests {
             ("a:\n  b:x y\n  c:z\n  d: 1", "{a:{b:x y c:z d:1}}", 2),
             ("a: { b:x, c: [{ d:e }] }", "{a:{b:x c:[{d:e}]}}", 1),
             ("a: 'x' y\nb: 1", "{a:? b:1}", 1),
-            ("a: &n [1, 2\nb: *n\nc: 1", "{a:? b:? c:1}", 1),
+            ("a: &n [1, 2: 3: 4\nb: *n\nc: 1", "{a:? b:? c:1}", 1),
         ] {
             let (shown, said) = recovered(text);
             assert_eq!((shown.as_str(), said[0].0), (left, at), "{text}\n{said:?}");
         }
+    }
+
+    #[test]
+    fn what_is_never_closed_is_closed_where_it_was_probably_meant_to_end() {
+        for (text, left, at) in [
+            ("a:\n  b: { c: 1\n  d: 2\ne: 3", "{a:{b:{c:1} d:2} e:3}", 2),
+            ("a:\n  - { c: 1\n  - { d: 2 }\nb: 1", "{a:[{c:1} {d:2}] b:1}", 2),
+            ("a: { b: [1, 2 } # c\nd: 1", "{a:{b:[1 2]} d:1}", 1),
+            ("a: { b: [1, { c: 2 # c\nd: 1", "{a:{b:[1 {c:2}]} d:1}", 1),
+            ("a:\n  b: {\n    c: 1,\n    d: [2, 3],\n  e: 3\nf: 1", "{a:{b:{c:1 d:[2 3]} e:3} f:1}", 2),
+            ("a: &n [1, 2\nb: *n\nc: 1", "{a:[1 2] b:[1 2] c:1}", 1),
+            ("a:\n  b: \"x\n  c: 2\nd: 3", "{a:{b:x c:2} d:3}", 2),
+            ("a:\n  b: 'it''s x\n  c: 2\nd: 3", "{a:{b:it's x c:2} d:3}", 2),
+            ("a: { b: \"x }\nd: 3", "{a:{b:x} d:3}", 1),
+            ("a: { b: \"x, c: y }\nd: 3", "{a:{b:x c:y} d:3}", 1),
+            ("a: { b: \"x, y }\nd: 3", "{a:{b:x, y} d:3}", 1),
+            ("- { a: \"x, b: [1 }\n- 2", "[{a:x b:[1]} 2]", 1),
+            ("a: {\nd: 3", "{a:? d:3}", 1),
+        ] {
+            let (shown, said) = recovered(text);
+            assert_eq!((shown.as_str(), lines(&said)), (left, vec![at]), "{text}\n{said:?}");
+        }
+    }
+
+    #[test]
+    fn of_the_ways_to_close_a_text_the_one_is_taken_that_makes_sense() {
+        // A mapping is meant, and no name holds a comma.
+        fn wrong(node: &Node) -> Vec<Span> {
+            match &node.kind {
+                Kind::Mapping(entries) => entries.iter().flat_map(|(_, value)| wrong(value)).collect(),
+                Kind::Sequence(items) => items.iter().flat_map(wrong).collect(),
+                Kind::Scalar(text, _) if text.contains([',', '{']) => vec![node.at],
+                _ => Vec::new(),
+            }
+        }
+        for (text, left) in [
+            ("a: \"{ b: 1 }\nc: 2", "{a:{b:1} c:2}"),
+            ("a: \"[b, c]\nc: 2", "{a:[b c] c:2}"),
+            ("a: [\"b, c]\nc: 2", "{a:[b c] c:2}"),
+            ("a: \"b, c\nc: 2", "{a:b, c c:2}"),
+        ] {
+            let (root, problems) = read(&SourceText::new(Path::new("p.yaml"), text), &wrong);
+            assert_eq!((root.as_ref().map(shown).as_deref(), problems.len()), (Some(left), 1), "{text}");
+        }
+        let source = SourceText::new(Path::new("p.yaml"), "a: [\"b, cd]\nc: \"[e, f]\nd: 1\n");
+        let (root, _) = read(&source, &wrong);
+        let Some(Node { kind: Kind::Mapping(entries), .. }) = root else { panic!("{root:?}") };
+        let places = entries.iter().filter_map(|(_, value)| match &value.kind {
+            Kind::Sequence(items) => items.last().map(|item| (item.at.line, item.at.column)),
+            _ => None,
+        });
+        assert_eq!(places.collect::<Vec<_>>(), [(1, 9), (2, 9)], "places are the file's");
     }
 
     #[test]
@@ -422,7 +562,7 @@ mod tests {
     #[test]
     fn all_faults_are_said_and_one_that_goes_on_is_said_once() {
         let (left, said) = recovered("a: x: y\nb:\n  c: {\n  d: 'x' y\ne: [1\nf: 1");
-        assert_eq!((left.as_str(), lines(&said)), ("{a:? b:{c:? d:?} e:? f:1}", vec![1, 3, 4, 5]));
+        assert_eq!((left.as_str(), lines(&said)), ("{a:? b:{c:? d:?} e:[1] f:1}", vec![1, 3, 4, 5]));
         let (left, said) = recovered("a:\n    b: 1\n  c: 2\n  d: 3\n  e: 4\nf: 1");
         assert_eq!((left.as_str(), lines(&said)), ("{a:{b:1 ?:?} f:1 ?:?}", vec![3]));
         let (_, said) = recovered("a:\n  v:\n\tf: u\n\ts: x\n  w: { f: v, g: \"x }\nb:\n  c: 1");
@@ -456,7 +596,7 @@ mod tests {
             assert_eq!((shown.as_str(), places), (left, vec![at]), "{text}\n{said:?}");
         }
         let (left, said) = recovered("a:\n  v:\n\tf: u\n    s: x\n  w: { f: v, g: \"x }\nb:\n  c: 1");
-        assert_eq!((left.as_str(), lines(&said)), ("{a:{v:{f:u s:x} w:?} b:{c:1}}", vec![3, 5]));
+        assert_eq!((left.as_str(), lines(&said)), ("{a:{v:{f:u s:x} w:{f:v g:x}} b:{c:1}}", vec![3, 5]));
     }
 
     #[test]
@@ -515,7 +655,18 @@ mod tests {
                 recovered(&changed.iter().collect::<String>());
             }
         }
-        let many = "a: x: y\n".repeat(100);
-        assert_eq!(recovered(&many).1.len(), FAULTS_MAX);
+    }
+
+    #[test]
+    fn of_very_many_faults_the_first_are_said_and_how_many_more_there_are() {
+        let (left, said) = recovered(&("a: x: y\n".repeat(FAULTS_SAID_MAX + 50) + "b: 1\n"));
+        assert_eq!(said.len(), FAULTS_SAID_MAX + 1);
+        let last = said.last().map(|(line, _, message)| (*line, message.as_str()));
+        assert_eq!(last, Some((FAULTS_SAID_MAX + 1, "not valid YAML: 50 more lines from here on")));
+        assert!(left.ends_with(" b:1}"), "what stands behind them is read");
+        let (left, said) = recovered(&"a: x: y\n".repeat(FAULTS_MAX + 50));
+        let last = said.last().map(|(.., message)| message.as_str());
+        assert_eq!(last, Some("not valid YAML: more than 900 more lines from here on"));
+        assert_ne!(left, "nothing");
     }
 }

@@ -128,7 +128,7 @@ fn brackets(lines: &Lines, head: usize, at: Span, info: &str) -> Option<Slip> {
         || info.contains("flow")
         || info.contains("bracket")
         || info.contains("only valid inside a block");
-    let open = lines.open_brackets(head, at.line - 1);
+    let open = lines.open_brackets(head, (at.line - 1).min(lines.block(head).end));
     if let Some(bracket) =
         open.last().filter(|_| at.line > lines.block(head).end || info.contains("only valid inside"))
     {

@@ -55,20 +55,20 @@ fn line_start(text: &str, line: usize) -> Option<usize> {
     }
 }
 
-/// How lines are written now that began with tabs, or lacked a space: by line, from 0, how many characters stood before the content, and do
-/// now.
+/// How lines are written now that began with tabs, or lacked a space or an end: by line, from 0, how many characters stood before what is as
+/// it was, and do now; one change after the other.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mended(BTreeMap<usize, (usize, usize)>);
+pub(super) struct Mended(BTreeMap<usize, Vec<(usize, usize)>>);
 
 impl Mended {
     /// The place in the file of a place in the text that is read.
     pub(super) fn place(&self, at: Span) -> Span {
-        let Some((was, is)) = self.0.get(&at.line.saturating_sub(1)) else { return at };
-        let column = match at.column > *is {
-            true => at.column - is + was,
-            false => at.column.min(was + 1),
+        let changes = self.0.get(&at.line.saturating_sub(1)).into_iter().flatten();
+        let before = |column: usize, (was, is): &(usize, usize)| match column > *is {
+            true => column - is + was,
+            false => column.min(was + 1),
         };
-        Span { column, ..at }
+        Span { column: changes.rev().fold(at.column, before), ..at }
     }
 
     /// The same of a problem.
@@ -93,13 +93,16 @@ impl Mended {
         }
     }
 
-    /// Notes how many characters stood before what a line says, and do now; `false`: something else was noted of the line.
-    pub(super) fn note(&mut self, line: usize, was: usize, is: usize) -> bool {
-        self.0.insert(line, (was, is)).is_none()
+    /// Notes how many characters stood before what is as it was in a line, and do now.
+    pub(super) fn note(&mut self, line: usize, was: usize, is: usize) {
+        self.0.entry(line).or_default().push((was, is));
     }
 
+    /// Adds later changes.
     pub(super) fn extend(&mut self, more: Mended) {
-        self.0.extend(more.0);
+        for (line, changes) in more.0 {
+            self.0.entry(line).or_default().extend(changes);
+        }
     }
 }
 
@@ -216,7 +219,7 @@ impl Run {
                 (lead(text).chars().count(), " ".repeat(indented))
             };
             let rest: String = text.chars().skip(was).collect();
-            mended.0.insert(line, (was, now.chars().count()));
+            mended.note(line, was, now.chars().count());
             written.rewrite(line, now + &rest);
         }
         (written, mended)
