@@ -31,6 +31,8 @@ use super::types::type_name;
 mod pieces;
 mod wrong;
 
+pub(super) use self::wrong::is_taken_out;
+
 /// How many mistakes of one expression are said.
 const MISTAKES_MAX: usize = 100;
 
@@ -52,6 +54,22 @@ pub(super) enum Place {
     Having,
     /// Outside of a pipeline: scalar functions of a record.
     Record,
+}
+
+/// An expression that is wrong.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) findings: Vec<Finding>,
+    /// `None`: nothing can be said of it.
+    pub(super) rest: Option<Rest>,
+}
+
+/// What is left of an expression where what is wrong was taken out.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) expr: Expr,
+    /// Columns that it names and that are not there.
+    pub(super) unknown: Vec<Field>,
 }
 
 impl Expressions {
@@ -81,15 +99,25 @@ impl Expressions {
     /// # Errors
     /// What is wrong with it. Of names that are none nothing is said where not all names are known: then there may be nothing to say.
     pub(super) fn parse(&self, sql: &str, scope: &Scope, place: Place) -> Result<Expr, Vec<Finding>> {
-        let mut findings = match self.parsed(sql, &scope.columns, place) {
-            Ok(expr) => return Ok(expr),
-            Err(findings) => findings,
-        };
-        findings.retain(|finding| !(scope.is_open && finding.is_unknown_column));
-        Err(findings)
+        self.parse_or_rest(sql, scope, place).map_err(|wrong| wrong.findings)
     }
 
-    fn parsed(&self, sql: &str, columns: &[Field], place: Place) -> Result<Expr, Vec<Finding>> {
+    /// As [`Expressions::parse`], with what is left of an expression that is wrong.
+    pub(super) fn parse_or_rest(&self, sql: &str, scope: &Scope, place: Place) -> Result<Expr, Wrong> {
+        let mut rest = None;
+        self.parsed(sql, &scope.columns, place, &mut rest).map_err(|mut findings| {
+            findings.retain(|finding| !(scope.is_open && finding.is_unknown_column));
+            Wrong { findings, rest }
+        })
+    }
+
+    fn parsed(
+        &self,
+        sql: &str,
+        columns: &[Field],
+        place: Place,
+        rest: &mut Option<Rest>,
+    ) -> Result<Expr, Vec<Finding>> {
         let dialect = self.state.config_options().sql_parser.dialect;
         let functions = self.function_names(place);
         let usage = |name: &str| self.usage(name);
@@ -128,6 +156,7 @@ impl Expressions {
                         return Ok(expr);
                     }
                     findings.extend(self.wrong(&expr, &known));
+                    *rest = Some(Rest { expr, unknown: known.split_off(columns.len()) });
                     break;
                 }
                 Err(error) => error,
@@ -163,7 +192,7 @@ impl Expressions {
         let dialect = self.state.config_options().sql_parser.dialect;
         let is_sql = |piece: &&str| self.state.sql_to_expr_with_alias(piece, &dialect).is_ok();
         let pieces = pieces::pieces(sql).into_iter().filter(|piece| piece.len() < sql.len()).filter(is_sql);
-        let wrong_with = |piece| match self.parsed(piece, columns, place) {
+        let wrong_with = |piece| match self.parsed(piece, columns, place, &mut None) {
             Ok(expr) => self.wrong(&expr, columns),
             Err(findings) => findings,
         };

@@ -22,7 +22,7 @@ use thalweg_operators::keyed::is_key_type;
 
 use super::aggregates;
 use super::check::{CheckedExpr, CheckedWindow, Checker, Columns, Scope, reads_unjudged, unjudged};
-use super::expression::{Compiled, Expressions, Place};
+use super::expression::{Compiled, Expressions, Place, Rest, Wrong, is_taken_out};
 use super::messages::{self, Context, Finding, Spot};
 use super::model::AggregateCall;
 use super::step::{field, sql_of, text_of};
@@ -181,10 +181,18 @@ impl Checker<'_> {
         }
         let (_, sql) = sql_of(column);
         let known = parts.known();
-        let parsed = self.expressions.parse(&sql, &known, Place::Window);
-        let (expr, findings) = match parsed.and_then(|expr| parts.take_out(expr, self.expressions)) {
+        let parsed = self.expressions.parse_or_rest(&sql, &known, Place::Window);
+        let taken = parsed.and_then(|expr| {
+            parts.take_out(expr, self.expressions).map_err(|findings| Wrong { findings, rest: None })
+        });
+        let (expr, findings) = match taken {
             Ok((expr, findings)) => (Some(expr), findings),
-            Err(findings) => (None, findings),
+            Err(Wrong { mut findings, rest }) => {
+                let of_rest = rest.map_or_else(Vec::new, |rest| parts.of_rest(rest, self.expressions));
+                let new: Vec<Finding> = of_rest.into_iter().filter(|each| !findings.contains(each)).collect();
+                findings.extend(new);
+                (None, findings)
+            }
         };
         self.of_column(column, findings);
         expr
@@ -244,6 +252,9 @@ impl Aggregates<'_> {
                     findings.extend(finding.filter(|finding| !findings.contains(finding)));
                     self.wrong()
                 }
+                // It has been said what is wrong here; what stands in it may be meant for an aggregate.
+                Expr::WindowFunction(_) | Expr::Unnest(_) => self.wrong(),
+                taken_out if is_taken_out(taken_out) => self.wrong(),
                 _ => return Ok(Transformed::no(node)),
             };
             let column = Expr::Column(Column::new_unqualified(name));
@@ -252,6 +263,25 @@ impl Aggregates<'_> {
         let context = Context { sql: "", columns: &self.rows.columns, functions: &[], usage: &|_| None };
         let expr = taken.map_err(|error| vec![messages::explain(&error, &context)])?.data;
         Ok((expr, findings))
+    }
+
+    /// What is wrong with the aggregates of an expression of which something else is wrong.
+    fn of_rest(&self, rest: Rest, expressions: &Expressions) -> Vec<Finding> {
+        let mut rows = self.rows.clone();
+        rows.columns.extend(rest.unknown.iter().cloned());
+        let results = self.results.iter().cloned().chain(rest.unknown).collect();
+        let mut parts = Aggregates {
+            rows: &rows,
+            results,
+            misnamed: self.misnamed.clone(),
+            keys_unknown: self.keys_unknown,
+            inputs: Vec::new(),
+            calls: Vec::new(),
+            wrong: BTreeSet::new(),
+        };
+        match parts.take_out(rest.expr, expressions) {
+            Ok((_, findings)) | Err(findings) => findings,
+        }
     }
 
     /// A column of which nothing is known.
@@ -300,7 +330,7 @@ impl Aggregates<'_> {
                     let columns: Vec<Field> = rows.iter().cloned().chain(others).collect();
                     Err(inside.into_iter().chain(expressions.wrong(expr, &columns)).collect())
                 }
-                _ if reads_unjudged(expr, rows) => Err(expressions.wrong(expr, rows)),
+                _ if reads_unjudged(expr, rows) || lacks_parts(expr) => Err(expressions.wrong(expr, rows)),
                 _ if is_condition => expressions.compile_condition(expr, rows),
                 _ => expressions.compile_column(expr, rows),
             };
@@ -375,6 +405,11 @@ impl Aggregates<'_> {
                 self.inputs.len() - 1
             })
     }
+}
+
+/// Whether something was taken out of an expression.
+fn lacks_parts(expr: &Expr) -> bool {
+    expr.exists(|part| Ok(is_taken_out(part))).unwrap_or(true)
 }
 
 /// A column of the rows where the window's results stand.

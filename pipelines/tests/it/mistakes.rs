@@ -215,10 +215,9 @@ const INSIDE: [&str; 22] = [
     "types",
 ];
 
-/// Whether two mistakes are made with one call: of an expression with a function that is not there the aggregates are not looked at.
+/// Whether two mistakes may be made with one call.
 fn is_one_call(kind: &str, other: &str) -> bool {
-    let is_aggregate = |kind: &str| ["a sum of texts", "too many arguments"].contains(&kind);
-    is_aggregate(kind) && (is_aggregate(other) || other == "an unknown aggregate")
+    kind == "a sum of texts" && other == "too many arguments"
 }
 
 #[test]

@@ -431,20 +431,29 @@ tests:
 "#,
     );
     let expected = [
-        "5:22: tests[0].input: not valid YAML: ",
-        "6:13: tests[0].expect: not valid YAML: ",
-        "6:15: tests[0].expect.outt: the pipeline has no sink, step or source \"outt\"",
-        "7:11: tests[1].name: not valid YAML: ",
-        "9:1: tests[1].input.clicks: not valid YAML: a line is indented with a tab",
-        "12:38: tests[1].expect.out[0]",
-        "13:11: tests[1].expect.out[1]: not all columns are named",
-        "13:20: tests[1].expect.out[1].count: \"one\" is no int64",
+        "6:22: tests[0].input: not valid YAML: a \"[\" that is never closed",
+        "7:13: tests[0].expect: not valid YAML: a \"{\" that is never closed",
+        "7:15: tests[0].expect.outt: the pipeline has no sink, step or source \"outt\"",
+        "8:11: tests[1]: not valid YAML: a text in \" without its end",
+        "10:1: tests[1].input.clicks: not valid YAML: a line is indented with a tab",
+        "13:39: tests[1].expect.out[0]: not valid YAML: ",
+        "14:11: tests[1].expect.out[1]: not all columns are named",
+        "14:20: tests[1].expect.out[1].count: \"one\" is no int64",
+        "15:11: tests[1].expect.out[2]: not all columns are named, and the test is exact: window_start, window_end; ",
+        "15:21: tests[1].expect.out[2].who: given twice",
+        "15:36: tests[1].expect.out[2].count: \"two\" is no int64",
+        "15:41: tests[1].expect.out[2]: sink out has no column \"mean_mss\"",
+        "17:5: tests[2].inputt: unknown field",
+        "17:15: tests[2].input.clickz: the pipeline reads no source \"clickz\"",
+        "18:54: tests[2].input.clicks[0].record.timestamp: \"soon\" is not a timestamp",
+        "20:5: tests[2].expect: given twice",
+        "20:15: tests[2].expect.nowhere: the pipeline has no sink, step or source \"nowhere\"",
+        "21:12: tests[2].exact: unknown value \"maybe\"",
     ];
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(&format!("clicks.test.yaml:{expected}")), "{found}\nis not {expected}");
     }
-    let rest = found[expected.len()..].join("\n");
-    assert_eq!(rest, "");
+    assert_eq!(found.len(), expected.len(), "{}", found.join("\n"));
 }
 
 #[test]

@@ -102,6 +102,8 @@ struct Reader<'o> {
 struct Entries<'n, 'i> {
     node: &'n MarkedYaml<'i>,
     entries: Vec<(&'n str, &'n MarkedYaml<'i>)>,
+    /// What misspelt keys say whose right ones are there too.
+    doubled: Vec<(&'static str, &'n MarkedYaml<'i>)>,
     /// There are entries of which not even the keys could be read.
     is_incomplete: bool,
 }
@@ -133,6 +135,13 @@ impl ReadField {
 impl<'n, 'i> Entries<'n, 'i> {
     fn get(&self, key: &str) -> Option<&'n MarkedYaml<'i>> {
         self.entries.iter().find(|(known, _)| *known == key).map(|(_, value)| *value)
+    }
+
+    /// The same entries with another value for a key.
+    fn with(&self, key: &'static str, value: &'n MarkedYaml<'i>) -> Self {
+        let others = self.entries.iter().filter(|(known, _)| *known != key).copied();
+        let entries = others.chain([(key, value)]).collect();
+        Entries { node: self.node, entries, doubled: Vec::new(), is_incomplete: self.is_incomplete }
     }
 }
 
@@ -251,18 +260,39 @@ impl Reader<'_> {
         let Some(entries) = self.mapping(node, label, FIELD_KEYS, "write { name: …, type: … }") else {
             return ReadField::default();
         };
+        let mut read = self.parts(&entries, label);
+        if (self.errors.len(), self.left_out) != before {
+            read.whole = None;
+        }
+        for (key, value) in &entries.doubled {
+            self.other(&entries.with(key, value), value, label);
+        }
+        read
+    }
+
+    /// Says what is wrong with the value of a misspelt key, and nothing else.
+    fn other(&mut self, entries: &Entries<'_, '_>, value: &MarkedYaml<'_>, label: Option<&str>) {
+        let said = self.errors.len();
+        self.parts(entries, label);
+        let place = (value.span.start.line().max(1), value.span.start.col() + 1);
+        let more = self.errors.split_off(said);
+        self.errors.extend(more.into_iter().filter(|error| (error.line, error.column) == place));
+    }
+
+    /// A field of these entries.
+    fn parts(&mut self, entries: &Entries<'_, '_>, label: Option<&str>) -> ReadField {
         let name = match entries.get("name") {
             Some(node) => self.text(node, label, "name"),
             None => {
-                self.missing(&entries, label, "the field has no name", "add name: …".to_owned());
+                self.missing(entries, label, "the field has no name", "add name: …".to_owned());
                 None
             }
         };
         let field_type = match entries.get("type") {
-            Some(type_node) => self.field_type(type_node, label, &entries),
+            Some(type_node) => self.field_type(type_node, label, entries),
             None => {
                 let hint = format!("add type: with one of {}", list(TYPES));
-                self.missing(&entries, label, "the field has no type", hint);
+                self.missing(entries, label, "the field has no type", hint);
                 None
             }
         };
@@ -276,18 +306,15 @@ impl Reader<'_> {
         let personal = entries.get("personal").and_then(|node| self.truth(node, label, "personal"));
         let unit = entries.get("unit").and_then(|node| self.text(node, label, "unit"));
         let description = entries.get("description").and_then(|node| self.text(node, label, "description"));
-        let is_whole = (self.errors.len(), self.left_out) == before;
-        let whole = || {
-            Some(Field {
-                path: path.clone()?,
-                required: required.unwrap_or(false),
-                personal: personal.unwrap_or(false),
-                unit,
-                description,
-                ..Field::new(name.clone()?, field_type.clone()?)
-            })
-        };
-        let whole = if is_whole { whole() } else { None };
+        let parts = name.clone().zip(field_type.clone()).zip(path.clone());
+        let whole = parts.map(|((name, field_type), path)| Field {
+            path,
+            required: required.unwrap_or(false),
+            personal: personal.unwrap_or(false),
+            unit,
+            description,
+            ..Field::new(name, field_type)
+        });
         ReadField { name, field_type, path, whole }
     }
 
@@ -429,7 +456,7 @@ impl Reader<'_> {
             }
             return None;
         };
-        let mut read = Entries { node, entries: Vec::new(), is_incomplete: false };
+        let mut read = Entries { node, entries: Vec::new(), doubled: Vec::new(), is_incomplete: false };
         let mut meant = Vec::new();
         for (key, value) in mapping {
             match key.data.as_str() {
@@ -445,8 +472,9 @@ impl Reader<'_> {
             }
         }
         for (name, value) in meant {
-            if read.get(name).is_none() {
-                read.entries.push((name, value));
+            match read.get(name) {
+                None => read.entries.push((name, value)),
+                Some(_) => read.doubled.push((name, value)),
             }
         }
         Some(read)

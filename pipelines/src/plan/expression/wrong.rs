@@ -62,6 +62,11 @@ impl ScalarUDFImpl for Unknown {
     }
 }
 
+/// Whether a part of an expression was taken out.
+pub(in crate::plan) fn is_taken_out(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == UNKNOWN)
+}
+
 fn unknown_call() -> SqlExpr {
     let list = FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
     SqlExpr::Function(Function {
@@ -294,8 +299,7 @@ impl Judge<'_> {
                 let field = self.columns.iter().find(|field| *field.name() == column.name);
                 field.is_some_and(|field| *field.data_type() == DataType::Null)
             }
-            Expr::ScalarFunction(call) => call.func.name() == UNKNOWN,
-            _ => false,
+            other => is_taken_out(other),
         };
         expr.exists(|part| Ok(is_unknown(part))).unwrap_or(true)
     }

@@ -164,6 +164,21 @@ impl Lines {
         head..end
     }
 
+    /// A line with all that belongs to its value: of a list's item that is a mapping, only what belongs to its first name.
+    pub(super) fn block_of_value(&self, head: usize) -> Range<usize> {
+        let parts = self.parts(head);
+        if !parts.is_item || parts.key.is_none() {
+            return self.block(head);
+        }
+        let column = self.content_column(head);
+        let is_deeper = |line: &usize| {
+            self.indent(*line) > column || (self.indent(*line) == column && self.parts(*line).is_item)
+        };
+        let below = (head + 1..self.text.len()).filter(|line| self.content(*line).is_some());
+        let last = below.take_while(is_deeper).last();
+        head..last.map_or(head + 1, |last| last + 1)
+    }
+
     /// The line that this one is indented under.
     pub(super) fn parent(&self, line: usize) -> Option<usize> {
         let indent = self.indent(line);
@@ -331,7 +346,10 @@ mod tests {
         assert_eq!(lines.block(2), 2..5);
         assert_eq!(lines.block(7), 7..10);
         assert_eq!(lines.block(1), 1..10);
+        assert_eq!(lines.block_of_value(1), 1..10);
         assert_eq!(lines.parent(4), Some(2));
+        let items = self::lines("a:\n  - b: {\n      c: 1 }\n    d: 1\n  - e\n");
+        assert_eq!((items.block(1), items.block_of_value(1)), (1..4, 1..3));
         assert_eq!(lines.path(4), "steps.s.by[1]");
         assert_eq!(lines.path(8), "steps.s.kafka.x");
         assert_eq!(lines.path(10), "steps.t");

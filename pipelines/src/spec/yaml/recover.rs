@@ -4,6 +4,7 @@
 //!   parse ──▶ a fault ──▶ mended, where it is clear what was meant: tabs (tabs.rs), what is never closed (ends.rs)
 //!     ▲         │
 //!     │         └───────▶ the line at fault with what belongs to it ─┬─▶ its value is Broken       name: left_out
+//!     │                                                              ├─▶ an item is Broken         - left_out
 //!     │                                                              ├─▶ an entry is Broken        left_out: left_out
 //!     │                                                              ├─▶ empty lines; the mappings around them get a Broken entry
 //!     │                                                              └─▶ the same for the line above that it is indented under
@@ -55,6 +56,7 @@ pub(in crate::spec) fn read(source: &SourceText, judge: Judge<'_>) -> (Option<No
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Value,
+    Item,
     Entry,
     Gap,
 }
@@ -231,7 +233,7 @@ impl Recovered {
     /// Closes what is never closed in the block at fault where it was probably meant to end, if the fault comes of it. Where that is not clear,
     /// and something in the block is wrong in any case, nothing is closed.
     fn with_ends(&mut self, fault: &Fault, judge: Option<Judge<'_>>) -> Option<Result<Node, Fault>> {
-        let block = self.lines.block(self.lines.head(fault)?);
+        let block = self.lines.block_of_value(self.lines.head(fault)?);
         let mut ways: Vec<(Recovered, Result<Node, Fault>, bool)> = Vec::new();
         for way in ends::ways(&self.lines, &block) {
             let text = SourceText::new(&self.source.file, &way.lines.text.join("\n"));
@@ -289,8 +291,9 @@ impl Recovered {
         }
         let mut head = self.lines.head(fault);
         while let Some(line) = head {
-            let block = self.lines.block(line);
-            for way in [Way::Value, Way::Entry, Way::Gap] {
+            let (block, value) = (self.lines.block(line), self.lines.block_of_value(line));
+            let ways = [(Way::Value, value), (Way::Item, block.clone()), (Way::Entry, block.clone())];
+            for (way, block) in ways.into_iter().chain([(Way::Gap, block)]) {
                 let Some(attempt) = self.without(&block, way, fault) else { continue };
                 let goes_on = match &attempt.parsed {
                     Ok(_) => true,
@@ -317,11 +320,11 @@ impl Recovered {
         let parts = self.lines.parts(block.start);
         let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
         let replacement = match (way, parts.key) {
-            (Way::Value, _) if parts.is_item => format!("{indent}- {LEFT_OUT}"),
             (Way::Value, Some((_, end))) => format!("{} {LEFT_OUT}", &line[..end]),
+            (Way::Item, _) if parts.is_item => format!("{indent}- {LEFT_OUT}"),
             (Way::Entry, None) if !parts.is_item => format!("{indent}{LEFT_OUT}: {LEFT_OUT}"),
             (Way::Gap, _) => String::new(),
-            (Way::Value | Way::Entry, _) => return None,
+            (Way::Value | Way::Item | Way::Entry, _) => return None,
         };
         let mut lines = self.lines.clone();
         lines.text[block.clone()].fill(String::new());
@@ -329,7 +332,7 @@ impl Recovered {
         let mut left_out = self.left_out.clone();
         let gap = match way {
             Way::Gap => Some(Gap { lines: block.clone(), indent: self.lines.indent(block.start) }),
-            Way::Value | Way::Entry => {
+            Way::Value | Way::Item | Way::Entry => {
                 left_out.insert(block.start + 1);
                 None
             }
@@ -486,6 +489,7 @@ mod tests {
             ("a\n  b: 1\nc: 2", "{?:? c:2}", 1),
             ("a:\n  b: *\nc: %x", "{a:{b:?} c:?}", 2),
             ("a: !x\nb: 1", "{a:? b:1}", 1),
+            ("a:\n  - b: x: y\n    c: 1\n  - d: 1", "{a:[{b:? c:1} {d:1}]}", 2),
             ("a:\n  b:x y\n  c:z\n  d: 1", "{a:{b:x y c:z d:1}}", 2),
             ("a: { b:x, c: [{ d:e }] }", "{a:{b:x c:[{d:e}]}}", 1),
             ("a: 'x' y\nb: 1", "{a:? b:1}", 1),
@@ -512,9 +516,10 @@ mod tests {
             ("a: { b: \"x, y }\nd: 3", "{a:{b:x, y} d:3}", 1),
             ("- { a: \"x, b: [1 }\n- 2", "[{a:x b:[1]} 2]", 1),
             ("a: {\nd: 3", "{a:? d:3}", 1),
+            ("- a: \"x\n  b: { c: 1\n- d: 1", "[{a:x b:{c:1}} {d:1}]", 1),
         ] {
             let (shown, said) = recovered(text);
-            assert_eq!((shown.as_str(), lines(&said)), (left, vec![at]), "{text}\n{said:?}");
+            assert_eq!((shown.as_str(), lines(&said)[0]), (left, at), "{text}\n{said:?}");
         }
     }
 

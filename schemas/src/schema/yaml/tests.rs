@@ -184,6 +184,21 @@ fn of_a_schema_that_is_wrong_the_other_columns_are_known() {
 }
 
 #[test]
+fn what_a_misspelt_key_says_beside_the_right_one_is_judged_too() {
+    let text = "fields:\n  - { name: a, type: bool, typ: strng, requierd: maybe, nme: b }\n";
+    assert_eq!(
+        errors(text),
+        [
+            "x.yaml:2:26: field a: there is no key typ here; did you mean type?",
+            "x.yaml:2:31: field a: there is no type strng; did you mean string?",
+            "x.yaml:2:38: field a: there is no key requierd here; did you mean required?",
+            "x.yaml:2:48: field a: required must be true or false; write one of them, without quotes",
+            "x.yaml:2:55: field a: there is no key nme here; did you mean name?",
+        ]
+    );
+}
+
+#[test]
 fn of_what_could_not_be_read_nothing_is_said() {
     let text = "fields:\n  - { name: a, type: bool, path: p }\n  - { name: b, type: bool }\n";
     let mut documents = MarkedYaml::load_from_str(text).expect("YAML");
