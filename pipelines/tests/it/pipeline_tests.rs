@@ -436,7 +436,7 @@ tests:
         "7:15: tests[0].expect.outt: the pipeline has no sink, step or source \"outt\"",
         "8:11: tests[1]: not valid YAML: a text in \" without its end",
         "10:1: tests[1].input.clicks: not valid YAML: a line is indented with a tab",
-        "13:39: tests[1].expect.out[0]: not valid YAML: ",
+        "13:38: tests[1].expect.out[0]: not valid YAML: ",
         "14:11: tests[1].expect.out[1]: not all columns are named",
         "14:20: tests[1].expect.out[1].count: \"one\" is no int64",
         "15:11: tests[1].expect.out[2]: not all columns are named, and the test is exact: window_start, window_end; ",

@@ -189,11 +189,11 @@ fn what_a_misspelt_key_says_beside_the_right_one_is_judged_too() {
     assert_eq!(
         errors(text),
         [
-            "x.yaml:2:26: field a: there is no key typ here; did you mean type?",
-            "x.yaml:2:31: field a: there is no type strng; did you mean string?",
-            "x.yaml:2:38: field a: there is no key requierd here; did you mean required?",
-            "x.yaml:2:48: field a: required must be true or false; write one of them, without quotes",
-            "x.yaml:2:55: field a: there is no key nme here; did you mean name?",
+            "x.yaml:2:28: field a: there is no key typ here; did you mean type?",
+            "x.yaml:2:33: field a: there is no type strng; did you mean string?",
+            "x.yaml:2:40: field a: there is no key requierd here; did you mean required?",
+            "x.yaml:2:50: field a: required must be true or false; write one of them, without quotes",
+            "x.yaml:2:57: field a: there is no key nme here; did you mean name?",
         ]
     );
 }
