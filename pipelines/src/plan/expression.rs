@@ -61,7 +61,7 @@ pub(super) enum Place {
 pub(super) struct Wrong {
     pub(super) findings: Vec<Finding>,
     /// `None`: nothing can be said of it.
-    pub(super) rest: Option<Rest>,
+    pub(super) rest: Option<Box<Rest>>,
 }
 
 /// What is left of an expression where what is wrong was taken out.
@@ -116,7 +116,7 @@ impl Expressions {
         sql: &str,
         columns: &[Field],
         place: Place,
-        rest: &mut Option<Rest>,
+        rest: &mut Option<Box<Rest>>,
     ) -> Result<Expr, Vec<Finding>> {
         let dialect = self.state.config_options().sql_parser.dialect;
         let functions = self.function_names(place);
@@ -156,7 +156,7 @@ impl Expressions {
                         return Ok(expr);
                     }
                     findings.extend(self.wrong(&expr, &known));
-                    *rest = Some(Rest { expr, unknown: known.split_off(columns.len()) });
+                    *rest = Some(Box::new(Rest { expr, unknown: known.split_off(columns.len()) }));
                     break;
                 }
                 Err(error) => error,

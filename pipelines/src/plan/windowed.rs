@@ -188,7 +188,7 @@ impl Checker<'_> {
         let (expr, findings) = match taken {
             Ok((expr, findings)) => (Some(expr), findings),
             Err(Wrong { mut findings, rest }) => {
-                let of_rest = rest.map_or_else(Vec::new, |rest| parts.of_rest(rest, self.expressions));
+                let of_rest = rest.map_or_else(Vec::new, |rest| parts.of_rest(*rest, self.expressions));
                 let new: Vec<Finding> = of_rest.into_iter().filter(|each| !findings.contains(each)).collect();
                 findings.extend(new);
                 (None, findings)
