@@ -1,4 +1,4 @@
-//! How long after a window has ended its row is scored, live: from Kafka, at a steady rate, on as many workers as there are cores.
+//! How long after a window has ended its row is scored, live: from Kafka, at a steady rate.
 //!
 //! ```text
 //!   a producer: events of this very moment ─▶ Kafka ─▶ windows of a second ─▶ detect ─▶ handed over: now − window_end
@@ -28,7 +28,7 @@ use crate::engine::load;
 use crate::folder;
 
 const PARTITIONS: i32 = 4;
-/// Rows that come before anything is measured: detectors judge from then on.
+/// How long before anything is measured: detectors judge from then on.
 const WARM_UP: Duration = Duration::from_secs(25);
 /// The mark: p99 of the time from a window's end to its row's score.
 const P99_MAX_MS: f64 = 100.0;

@@ -37,7 +37,8 @@
 //!
 //! Steps with models stand behind windows, or behind sources: rows wait for the watermark, and a model sees those of a key in event-time
 //! order (`operators/src/series.rs`). The models are mathematics of their own (`operators/series`); trained ones run on
-//! threads beside the workers (`operators/models`, feature `models`).
+//! threads beside the workers (`operators/models`, feature `models`). A network that looks for anomalies is three stages: windows by key, the
+//! network, and what its scores mean for that key (`lower/network.rs`); `train.rs` makes one of a piece of the past.
 //!
 //! # Six questions
 //!

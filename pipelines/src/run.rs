@@ -51,6 +51,9 @@ pub use status::{JobState, Status, StepStatus};
 pub use summary::{SinkSummary, SourceSummary, Summary};
 pub use thalweg_engine::checkpoint::SourceCounts;
 
+/// The variable that says to a process that it was started by another, which holds its standard input for as long as it is there.
+pub(crate) const SUPERVISED: &str = "THALWEG_SUPERVISED";
+
 /// How to run a pipeline.
 #[derive(Debug, Clone)]
 pub struct RunOptions {

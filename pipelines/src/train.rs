@@ -173,11 +173,10 @@ pub fn train_step(
 
     let registry = registry::create(&located.registry)?;
     let champion = registry.champion(&located.model.name)?;
-    let claim = registry.claim(&located.model.name, author)?;
     let series: Vec<&[f32]> = material.series.iter().map(Vec::as_slice).collect();
     let trained = train(
         &architecture,
-        &claim.reference().to_string(),
+        &located.model.name,
         TrainingData::Series(&series),
         &options.training,
         options.device,
@@ -190,7 +189,10 @@ pub fn train_step(
         ModelError::Stopped { .. } => TrainError::Stopped,
         error => TrainError::Model { rows: material.rows, keys: series.len(), error },
     };
-    let trained = trained.map_err(failed)?;
+    let mut trained = trained.map_err(failed)?;
+    // A number is taken for what there is.
+    let claim = registry.claim(&located.model.name, author)?;
+    trained.model.set_version(&claim.reference().to_string());
     let draft = Draft {
         trained_on: Some(TrainedOn {
             pipeline: spec.pipeline.value.clone(),
@@ -206,7 +208,7 @@ pub fn train_step(
         ..Draft::new(FileKind::Safetensors, trained.model.to_bytes().map_err(failed)?)
     };
     let card = claim.publish(&draft, author)?;
-    let is_champion = options.promote || champion.is_none();
+    let is_champion = options.promote || registry.champion(&located.model.name)?.is_none();
     if is_champion {
         registry.promote(&card.reference(), author, &options.notes)?;
     }

@@ -85,6 +85,11 @@ impl Model {
         self.device
     }
 
+    /// Names it: it may be trained before it is known which version it will be.
+    pub fn set_version(&mut self, version: &str) {
+        version.clone_into(&mut self.manifest.version);
+    }
+
     /// Rows of a batch: what comes as fewer is padded. Rows in multiples of it cost the least.
     pub fn batch_rows(&self) -> usize {
         self.batch_rows

@@ -18,6 +18,8 @@ use crate::detect::numbers::tame;
 
 /// Of the encoded state.
 const VERSION: u8 = 1;
+/// Rows of a window at most.
+const ROWS_MAX: usize = 65_536;
 /// Beyond this many scales values are compressed.
 pub(crate) const LINEAR_MAX: f64 = 8.0;
 /// Values of which the first quartiles are made.
@@ -179,37 +181,46 @@ impl Windower {
         writer.u32(self.config.inputs as u32);
         writer.u32(self.config.rows as u32);
         // Fields are walked over by exclusive reference, since the same walk reads them.
-        let written = self.walk(&mut state.clone(), &mut Fields::Write(&mut writer));
+        let written = self.walk(&mut state.clone(), self.config.rows, &mut Fields::Write(&mut writer));
         debug_assert_eq!(written, Ok(()), "writing to memory can't fail");
     }
 
-    /// The state that [`Windower::encode`] wrote with the same configuration.
+    /// The state that [`Windower::encode`] wrote with the same inputs. Of windows of another length the units of the key go on, and the latest
+    /// rows are forgotten.
     ///
     /// # Errors
-    /// Bytes that are none, or of another configuration.
+    /// Bytes that are none, or of another version or other inputs.
     pub fn decode(&self, bytes: &[u8]) -> Result<WindowState, StateError> {
         let mut reader = Reader::new(bytes);
         let found = (reader.u8()?, reader.u32()?, reader.u32()?);
-        let known = (VERSION, self.config.inputs as u32, self.config.rows as u32);
-        if found != known {
-            let say = |(version, inputs, rows): (u8, u32, u32)| {
-                format!("version {version} of windows of {rows} rows with {inputs} inputs")
-            };
+        let (known, rows) = ((VERSION, self.config.inputs as u32), found.2 as usize);
+        let found = (found.0, found.1);
+        if found != known || rows > ROWS_MAX {
+            let say =
+                |(version, inputs): (u8, u32)| format!("version {version} of windows with {inputs} inputs");
             return Err(StateError::Other { found: say(found), known: say(known) });
         }
         let mut state = self.begin();
-        self.walk(&mut state, &mut Fields::Read(&mut reader))?;
+        self.walk(&mut state, rows, &mut Fields::Read(&mut reader))?;
         reader.end()?;
+        if rows != self.config.rows {
+            state.latest.clear();
+        }
         Ok(state)
     }
 
-    fn walk(&self, state: &mut WindowState, fields: &mut Fields<'_, '_>) -> Result<(), StateError> {
+    fn walk(
+        &self,
+        state: &mut WindowState,
+        rows: usize,
+        fields: &mut Fields<'_, '_>,
+    ) -> Result<(), StateError> {
         state.clock.fields(fields)?;
         state.counters.iter_mut().try_for_each(|counter| counter.fields(fields))?;
         state.inputs.iter_mut().try_for_each(|input| input.fields(fields))?;
         let mut values = state.latest.len() as u32;
         fields.u32(&mut values)?;
-        let (rows, inputs) = (self.config.rows, self.config.inputs);
+        let inputs = self.config.inputs;
         if values as usize > rows * inputs || !(values as usize).is_multiple_of(inputs) {
             let what = format!("{values} values of the latest rows, where {rows} rows of {inputs} fit");
             return Err(StateError::Damaged { what });

@@ -26,6 +26,8 @@ pub struct DetectModel {
     /// Values of a row and what is said beside them, up to where the shadow's begin.
     width: usize,
     version: String,
+    /// What the network is, whatever its version is called.
+    identity: String,
     verdict: Verdict,
     score: Numbers,
     p_value: Numbers,
@@ -43,6 +45,7 @@ pub struct DetectModel {
 /// A network in the shadow of another, and what is said of it.
 struct Shadow {
     version: String,
+    identity: String,
     inputs: usize,
     values: Vec<f64>,
     score: Numbers,
@@ -62,6 +65,7 @@ impl DetectModel {
         DetectModel {
             width: inputs.len() + detector.config().said(),
             version: detector.version(),
+            identity: String::new(),
             detector,
             asks: false,
             shadow: None,
@@ -80,18 +84,19 @@ impl DetectModel {
         }
     }
 
-    /// One that judges what this version of a network says.
+    /// One that judges what this version of a network says. `identity` is what the network is, whatever its version is called.
     #[must_use]
-    pub fn asking(mut self, version: &str) -> Self {
-        (self.asks, self.version) = (true, version.to_owned());
+    pub fn asking(mut self, version: &str, identity: &str) -> Self {
+        (self.asks, self.version, self.identity) = (true, version.to_owned(), identity.to_owned());
         self
     }
 
     /// And beside it what this one says, which comes behind what the first said.
     #[must_use]
-    pub fn shadowed_by(mut self, version: &str) -> Self {
+    pub fn shadowed_by(mut self, version: &str, identity: &str) -> Self {
         self.shadow = Some(Shadow {
             version: version.to_owned(),
+            identity: identity.to_owned(),
             inputs: self.detector.config().inputs,
             values: Vec::new(),
             score: Numbers::default(),
@@ -111,21 +116,21 @@ impl DetectModel {
         ]
     }
 
-    /// The state of the version, where these bytes are of it.
-    fn decode_part(&self, version: &str, part: &StatePart<'_>) -> Option<Result<DetectorState, StateError>> {
-        (part.version == hash_key(version.as_bytes())).then(|| self.detector.decode(part.bytes))
+    /// The state of the network, where these bytes are of it.
+    fn decode_part(&self, identity: &str, part: &StatePart<'_>) -> Option<Result<DetectorState, StateError>> {
+        (part.network == hash_key(identity.as_bytes())).then(|| self.detector.decode(part.bytes))
     }
 }
 
-/// What was known by one version of a network, as bytes: a hash of the version, how many bytes follow, and these.
+/// What was known by one network, as bytes: a hash of what it is, how many bytes follow, and these.
 struct StatePart<'a> {
-    version: u64,
+    network: u64,
     bytes: &'a [u8],
 }
 
 impl<'a> StatePart<'a> {
-    fn write(version: &str, bytes: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
-        bytes.extend(hash_key(version.as_bytes()).to_le_bytes());
+    fn write(identity: &str, bytes: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
+        bytes.extend(hash_key(identity.as_bytes()).to_le_bytes());
         let at = bytes.len();
         bytes.extend([0; 4]);
         encode(bytes);
@@ -138,11 +143,11 @@ impl<'a> StatePart<'a> {
             || StateError::Damaged { what: "the state of a network's version that ends too early".into() };
         let mut parts = Vec::new();
         while !bytes.is_empty() {
-            let (version, rest) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
+            let (network, rest) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
             let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
             let (part, rest) =
                 rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(damaged)?;
-            parts.push(StatePart { version: u64::from_le_bytes(*version), bytes: part });
+            parts.push(StatePart { network: u64::from_le_bytes(*network), bytes: part });
             bytes = rest;
         }
         Ok(parts)
@@ -251,9 +256,9 @@ impl SeriesModel for DetectModel {
         if !self.asks {
             return self.detector.encode(&state.own, bytes);
         }
-        StatePart::write(&self.version, bytes, |bytes| self.detector.encode(&state.own, bytes));
+        StatePart::write(&self.identity, bytes, |bytes| self.detector.encode(&state.own, bytes));
         if let (Some(shadow), Some(state)) = (&self.shadow, &state.shadow) {
-            StatePart::write(&shadow.version, bytes, |bytes| self.detector.encode(state, bytes));
+            StatePart::write(&shadow.identity, bytes, |bytes| self.detector.encode(state, bytes));
         }
     }
 
@@ -262,11 +267,11 @@ impl SeriesModel for DetectModel {
             return Ok(DetectState { own: self.detector.decode(bytes)?, shadow: None });
         }
         let parts = StatePart::read_all(bytes)?;
-        let of = |version: &str| {
-            let known = parts.iter().find_map(|part| self.decode_part(version, part));
+        let of = |identity: &str| {
+            let known = parts.iter().find_map(|part| self.decode_part(identity, part));
             known.unwrap_or_else(|| Ok(self.detector.begin()))
         };
-        let shadow = self.shadow.as_ref().map(|shadow| of(&shadow.version)).transpose()?;
-        Ok(DetectState { own: of(&self.version)?, shadow })
+        let shadow = self.shadow.as_ref().map(|shadow| of(&shadow.identity)).transpose()?;
+        Ok(DetectState { own: of(&self.identity)?, shadow })
     }
 }

@@ -113,10 +113,6 @@ impl SeriesModel for WindowModel {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<WindowState, StateError> {
-        match self.windower.decode(bytes) {
-            // A network that sees another number of rows: it begins anew.
-            Err(StateError::Other { .. }) => Ok(self.begin()),
-            decoded => decoded,
-        }
+        self.windower.decode(bytes)
     }
 }

@@ -31,7 +31,7 @@ pub(super) const FENCED: u8 = 4;
 const STOPPED_TWICE: u8 = 130;
 
 /// Tells a process that it has a supervisor at the other end of its standard input.
-const VARIABLE: &str = "THALWEG_SUPERVISED";
+use crate::run::SUPERVISED as VARIABLE;
 
 /// What to supervise.
 pub(super) struct SuperviseOptions {

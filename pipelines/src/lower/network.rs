@@ -176,9 +176,10 @@ impl<'scope> Dataflow<'_, 'scope> {
             ..self.series_job(&step.name, counters)
         };
         let detector = Detector::new(config.clone()).expect("invariant: a plan's models are checked");
-        let mut model = DetectModel::new(detector, &planned.input_names()).asking(&network.file.version);
+        let mut model = DetectModel::new(detector, &planned.input_names())
+            .asking(&network.file.version, &network.file.identity());
         if let Some(shadow) = &network.shadow {
-            model = model.shadowed_by(&shadow.version);
+            model = model.shadowed_by(&shadow.version, &shadow.identity());
         }
         series(rows, reports, series_config, model, job, move |batch| {
             layout.judged(batch, networks).map(Some)

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
+use thalweg_engine::shard::hash_key;
 use thalweg_operators::aggregate::Aggregate;
 use thalweg_operators::series::{ConvergeModel, DetectModel, ForecastModel, SeriesModel, window_columns};
 pub use thalweg_operators::source::MetadataColumn;
@@ -213,6 +214,13 @@ pub struct ModelFile {
     pub is_onnx: bool,
     /// The file.
     pub bytes: Vec<u8>,
+}
+
+impl ModelFile {
+    /// The version, and a hash of what it is: another registry may have another model under the same name.
+    pub fn identity(&self) -> String {
+        format!("{}#{:016x}", self.version, hash_key(&self.bytes))
+    }
 }
 
 impl std::fmt::Debug for ModelFile {

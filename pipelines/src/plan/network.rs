@@ -135,7 +135,11 @@ impl Checker<'_> {
         };
         let wrong = if found.method != method {
             let is = format!("it is of the kind {}, and the method is {method}", found.method);
-            Some((is, format!("write method: {}, or name another model", found.method)))
+            let hint = match path.ends_with(".shadow") {
+                true => format!("name a version of the kind {method}"),
+                false => format!("write method: {}, or name another model", found.method),
+            };
+            Some((is, hint))
         } else if !found.in_stream_units {
             let is = "it sees windows in units of their own, and was not trained for a step".to_owned();
             Some((is, format!("{train} makes one for this step")))

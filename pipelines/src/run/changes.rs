@@ -16,8 +16,8 @@ use thalweg_engine::watermark::EventTime;
 use thalweg_operators::series::step_of_part;
 
 use crate::plan::{
-    Connector, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedSink, PlannedSource, PlannedStep,
-    SeriesModelKind, SinkKind, StepKind, type_name,
+    Connector, ModelFile, NamedExpr, PartitionColumn, Plan, PlannedInput, PlannedSink, PlannedSource,
+    PlannedStep, SeriesModelKind, SinkKind, StepKind, type_name,
 };
 use crate::spec::Duration;
 
@@ -155,8 +155,8 @@ fn describe_step(plan: &Plan, step: &PlannedStep) -> Value {
             description["model"] = format!("{}, version {version}", describe_model(&series.model)).into();
             if let Some(network) = &series.network {
                 // Another one may take its place: what is known of keys by it begins anew then.
-                description["network"] = network.file.version.clone().into();
-                let shadow = network.shadow.as_ref().map_or("", |shadow| shadow.version.as_str());
+                description["network"] = network.file.identity().into();
+                let shadow = network.shadow.as_ref().map_or_else(String::new, ModelFile::identity);
                 description["shadow"] = shadow.into();
             }
             description["by"] = of(&series.keys).into();

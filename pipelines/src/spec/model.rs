@@ -61,7 +61,7 @@ pub struct DetectSpec {
     /// How long a new level must last to be the normal one; by default 1h, or 30 rows where that is longer.
     pub settle: Option<Spanned<Duration>>,
     /// With the methods autoencoder, tcn and patch: the trained model, by its registry and version, such as models/watched@3. `thalweg train`
-    /// makes one.
+    /// makes one. A version without a number (the champion, @latest) is looked up each time the job starts.
     pub model: Option<Spanned<String>>,
     /// Another version of that model, such as models/watched@latest, in its shadow: it is asked as well, and what it says stands in the columns
     /// shadow_score, shadow_p_value, shadow_is_anomaly and shadow_version. `thalweg models compare --data` says which of them is better.

@@ -10,6 +10,9 @@
 //! the job nothing.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -22,8 +25,11 @@ use thalweg_schemas::time::format_rfc3339;
 
 use crate::plan::{Plan, Retrain, StepKind};
 use crate::registry;
+use crate::run::SUPERVISED;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Of what a training says, so much is told.
+const LAST_BYTES: u64 = 4096;
 
 /// What is trained again, and how.
 #[derive(Debug, Clone)]
@@ -89,7 +95,10 @@ impl Retraining {
                     say(true, &about);
                     match train(&schedule, step, due, retrain.over_us, &stopped) {
                         Ok(Some(told)) => say(true, &format!("step {step}: {told}")),
-                        Ok(None) => return,
+                        Ok(None) => {
+                            say(true, &format!("step {step}: the job ends, and so does its training"));
+                            return;
+                        }
                         Err(error) => say(false, &format!("step {step}: training failed: {error}")),
                     }
                 }
@@ -139,11 +148,16 @@ fn train(
     command.arg("train").args(&schedule.arguments).args(["--step", step, "--workers", "1", "--quiet"]);
     command.args(["--from", &format_rfc3339(to_us.saturating_sub(over_us)), "--to", &format_rfc3339(to_us)]);
     command.args(["--warm-up", &over.to_string(), "--note", "trained by the job"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("can't start it: {error}"))?;
-    loop {
+    // It ends when the job does, however that ends: nobody holds the other end of its standard input then. Ctrl-C is the job's.
+    command.env(SUPERVISED, "1").stdin(Stdio::piped()).process_group(0);
+    // Files never fill up, as pipes do that nobody reads.
+    let io = |error: std::io::Error| format!("can't start it: {error}");
+    let (mut told, mut complained) = (tempfile::tempfile().map_err(io)?, tempfile::tempfile().map_err(io)?);
+    command.stdout(told.try_clone().map_err(io)?).stderr(complained.try_clone().map_err(io)?);
+    let mut child = command.spawn().map_err(io)?;
+    let status = loop {
         match child.try_wait() {
-            Ok(Some(_)) => break,
+            Ok(Some(status)) => break status,
             Ok(None) if waits(stopped) => {}
             Ok(None) => {
                 end(&mut child);
@@ -151,10 +165,19 @@ fn train(
             }
             Err(error) => return Err(error.to_string()),
         }
-    }
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(Some(text(&output.stdout))) } else { Err(text(&output.stderr)) }
+    };
+    let text = if status.success() { last(&mut told) } else { last(&mut complained) };
+    let text = text.map_err(|error| error.to_string())?;
+    if status.success() { Ok(Some(text)) } else { Err(text) }
+}
+
+/// The end of what was written, which is what matters.
+fn last(file: &mut File) -> std::io::Result<String> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
 fn end(child: &mut Child) {

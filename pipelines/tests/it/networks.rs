@@ -95,14 +95,15 @@ impl Given {
 
     /// On the first two hours.
     fn train(&self, workers: usize, seed: u64) -> Result<Training, TrainError> {
-        self.train_until_stopped(workers, seed, &Control::new())
+        self.train_with(workers, seed, &Control::new(), &|| {})
     }
 
-    fn train_until_stopped(
+    fn train_with(
         &self,
         workers: usize,
         seed: u64,
         control: &Control,
+        epoch_ended: &dyn Fn(),
     ) -> Result<Training, TrainError> {
         let options = TrainOptions {
             step: "watched".to_owned(),
@@ -118,7 +119,10 @@ impl Given {
             promote: false,
         };
         let mut epochs = 0;
-        let mut progress = |_: &Progress| epochs += 1;
+        let mut progress = |_: &Progress| {
+            epochs += 1;
+            epoch_ended();
+        };
         let watch: Watch<'_> = &mut |_| Box::new(|| {});
         let trained = train_step(&self.spec(), &options, &somebody(), control, watch, &mut progress)?;
         assert_eq!(epochs, trained.metrics.epochs);
@@ -296,9 +300,13 @@ fn a_training_that_is_stopped_registers_nothing() {
     let given = Given::new("autoencoder");
     let control = Control::new();
     control.stop();
-    let stopped = given.train_until_stopped(1, 1, &control);
+    let stopped = given.train_with(1, 1, &control, &|| {});
     assert!(matches!(stopped, Err(TrainError::Stopped)), "{stopped:?}");
-    assert!(!given.path().join("models").exists());
+    let control = Control::new();
+    let stopped = given.train_with(1, 1, &control, &|| control.stop());
+    assert!(matches!(stopped, Err(TrainError::Stopped)), "{stopped:?}");
+    let listing = given.registry().listing("watched").expect("a registry");
+    assert!(listing.versions.is_empty(), "{listing:?}");
     // Nor does a pipeline run without one.
     assert!(plan::load(&given.text, Path::new("p.yaml"), &given.env()).is_err());
 }
@@ -402,4 +410,23 @@ fn a_job_trains_new_versions_as_its_watermark_goes_on() {
     retraining.stop();
     let champion = given.registry().champion("watched").expect("a registry").expect("a champion");
     assert_eq!(champion.number(), 1);
+}
+
+#[test]
+fn another_network_under_the_same_name_does_not_go_on_with_what_was_known() {
+    let mut given = Given::new("autoencoder");
+    given.train(2, 1).expect("a model");
+    let text = given.text.clone();
+    given.text = text.replace("${FOLDER}/models/", "${FOLDER}/others/");
+    given.train(2, 2).expect("a model");
+    let others = std::mem::replace(&mut given.text, text);
+    let output = given.path().join("output");
+    assert!(!broken_off_after(3, &given.plan(), &options(&output, 2, 40)), "the job is too short");
+    given.text = others;
+    job(&given.plan(), &options(&output, 3, 200));
+    let began = query(
+        &output,
+        "select model, count(*) filter (where n_seen = 1) as times from watched group by model having times <> 2",
+    );
+    assert!(began.is_empty(), "each key begins once with either network: {began:?}");
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
+use thalweg_models::architecture::Architecture;
 use thalweg_models::registry::compare::{self, Better, Compared, Side};
 use thalweg_models::registry::{Card, Reference, Registry};
 
@@ -61,6 +62,15 @@ pub(super) fn compare(registry: &Registry, args: &CompareArgs) -> Result<Compari
     let is_same_data = data(&first).is_some() && data(&first) == data(&second);
     let since = match (&args.data, &args.table) {
         (Some(folder), Some(table)) => {
+            let is_patch = |card: &Card| matches!(card.architecture, Some(Architecture::Patch(_)));
+            if is_patch(&first) || is_patch(&second) {
+                anyhow::bail!(
+                    "scores of patch models are in units of their own training, so those of two versions don't compare; judge their alarms by incidents that are known: thalweg evaluate --data"
+                );
+            }
+            if first.reference() == second.reference() {
+                anyhow::bail!("{} is compared with itself; name two versions", first.reference());
+            }
             let versions = [&first, &second].map(|card| card.reference().to_string());
             Some(shadow::side_by_side(folder, table, &versions, args.time.as_deref())?)
         }
@@ -105,6 +115,9 @@ pub(super) fn shown(comparison: &Comparison) -> String {
     format!("{table}\n{}{since}", verdict(comparison, &names))
 }
 
+/// With fewer hours no split of them is unlikely enough.
+const HOURS_MIN: u64 = 6;
+
 fn told(since: &SideBySide, names: &[String; 2]) -> String {
     let mut table = table::numbers(&["on the same rows", &names[0], &names[1]]);
     let mut row = |what: &str, of: [String; 2]| {
@@ -114,8 +127,12 @@ fn told(since: &SideBySide, names: &[String; 2]) -> String {
     row("median error of ordinary rows ↓", since.ordinary_error.map(number));
     row("hours in which it is lower ↑", since.hours_better.map(table::count));
     row("anomalies", since.anomalies.map(table::count));
+    let hours: u64 = since.hours_better.iter().sum();
     let better = match since.better() {
         Some(better) => format!("{} knows better what is ordinary", names[better]),
+        None if hours < HOURS_MIN => {
+            format!("too few hours to tell which is better: {hours}, where {HOURS_MIN} may do")
+        }
         None => "none of the two can be told to be better".to_owned(),
     };
     format!(

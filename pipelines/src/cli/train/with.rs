@@ -12,7 +12,7 @@ use thalweg_models::device::Device;
 use thalweg_models::training::{Progress, TrainingConfig};
 
 use crate::cli::models::{ByArgs, Output, number};
-use crate::cli::{load, logging, progress, table, terminal};
+use crate::cli::{load, logging, progress, supervise, table, terminal};
 use crate::spec;
 use crate::train::{TrainError, TrainOptions, Training, train_step};
 
@@ -103,6 +103,10 @@ pub(in crate::cli) fn train(args: &TrainArgs) -> Result<ExitCode> {
     };
     let control = Control::new();
     terminal::stop_on_signal(control.clone(), "stopping; press Ctrl-C again to stop at once")?;
+    supervise::when_supervisor_ends({
+        let control = control.clone();
+        move || control.stop()
+    });
     let trained = train_step(
         &spec,
         &options,
