@@ -25,7 +25,7 @@ use self::refused::Refused;
 use crate::lower::sinks::{LATE, REJECTED};
 use crate::plan::{self, Connector, Plan, Position, SinkKind};
 use crate::run::{self, RunError, RunOptions};
-use crate::spec::{Problem, SinkSpec, Span, Spanned, Spec, StdoutSpec, suggest};
+use crate::spec::{Problem, SinkSpec, Spec, suggest};
 
 mod refused;
 
@@ -257,17 +257,7 @@ fn planned(
     match looked_at {
         LookedAt::Stream(from) => {
             let mut spec = spec.clone();
-            let spanned = |text: &str| Spanned::new(text.to_owned(), Span::default());
-            spec.sinks.0 = vec![SinkSpec {
-                name: spanned("preview"),
-                from: spanned(from),
-                parquet: None,
-                delta: None,
-                kafka: None,
-                jsonl: None,
-                stdout: Some(StdoutSpec {}),
-                incomplete: false,
-            }];
+            spec.sinks.0 = vec![SinkSpec::of_stream(from)];
             plan = plan::check(&spec).map_err(PreviewError::Problems)?;
         }
         // All of it: what is rejected depends on the fields that it reads. With each checkpoint they are there to be seen.

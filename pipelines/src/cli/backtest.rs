@@ -56,17 +56,17 @@ pub(super) struct BacktestArgs {
     #[arg(long, value_name = "DIR")]
     archives: Option<PathBuf>,
     /// Results from here on, RFC 3339; by default from the first record.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = load::time)]
     from: Option<spec::Instant>,
     /// Results up to here; by default up to the last record that is there now.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = load::time)]
     to: Option<spec::Instant>,
     /// How much before --from is read to fill windows; by default as much as the longest of them, and all there is
     /// where a model of series is asked, as it knows all rows before.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = load::duration)]
     warm_up: Option<spec::Duration>,
     /// How much after --to is read to complete windows; by default the lateness of sources, and a minute.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = load::duration)]
     cool_down: Option<spec::Duration>,
     /// Change a value of the pipeline, given as YAML. Each item of a list makes a variant (where the pipeline holds a list itself, as
     /// under by, each list in a list), and so does the same path given again; several paths give all combinations.
@@ -100,14 +100,6 @@ pub(super) struct BacktestArgs {
     /// How to print the report: text for people, json for scripts.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-}
-
-fn time(text: &str) -> Result<spec::Instant, String> {
-    spec::Instant::parse(text).map_err(|(message, hint)| format!("{message}; {hint}"))
-}
-
-fn duration(text: &str) -> Result<spec::Duration, String> {
-    spec::Duration::parse(text).map_err(|(message, hint)| format!("{message}; {hint}"))
 }
 
 fn checkpoint(text: &str) -> Result<u64, String> {

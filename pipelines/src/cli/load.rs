@@ -96,6 +96,16 @@ pub(super) fn report(loaded: &Loaded) -> Result<()> {
     Ok(())
 }
 
+/// A time as an option has it: RFC 3339.
+pub(super) fn time(text: &str) -> Result<spec::Instant, String> {
+    spec::Instant::parse(text).map_err(|(message, hint)| format!("{message}; {hint}"))
+}
+
+/// A length of time as an option has it.
+pub(super) fn duration(text: &str) -> Result<spec::Duration, String> {
+    spec::Duration::parse(text).map_err(|(message, hint)| format!("{message}; {hint}"))
+}
+
 /// The names of the catalogue.
 pub(super) fn catalogue_names() -> Vec<&'static str> {
     catalogue::ENTRIES.iter().map(|entry| entry.name).collect()

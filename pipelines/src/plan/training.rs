@@ -11,7 +11,7 @@ use thalweg_series::stream::WindowerConfig;
 use super::check_for;
 use super::model::{Plan, SeriesModelKind, StepKind};
 use super::network::{AT, ROWS, key_column};
-use crate::spec::{DetectSpec, ModelSpec, Problem, SinkSpec, Span, Spanned, Spec, StdoutSpec, StepSpec};
+use crate::spec::{DetectSpec, ModelSpec, Problem, SinkSpec, Spanned, Spec, StepSpec};
 
 /// The plan of what the network of the step `name` is trained on: that step as windows of `rows` rows, what leads to it, and one sink
 /// of their keys ([`PlannedSeries::keys`](super::PlannedSeries::keys) in their order), times and rows in the key's units.
@@ -22,17 +22,7 @@ pub fn untrained(spec: &Spec, name: &str, rows: Option<usize>) -> Result<Plan, V
     let mut spec = spec.clone();
     let needed = needed(&spec, name);
     spec.steps.0.retain(|step| needed.contains(step.name.value.as_str()));
-    let spanned = |text: &str| Spanned::new(text.to_owned(), Span::default());
-    spec.sinks.0 = vec![SinkSpec {
-        name: spanned("training"),
-        from: spanned(name),
-        parquet: None,
-        delta: None,
-        kafka: None,
-        jsonl: None,
-        stdout: Some(StdoutSpec {}),
-        incomplete: false,
-    }];
+    spec.sinks.0 = vec![SinkSpec::of_stream(name)];
     let mut plan = check_for(&spec, Some(name))?;
     let Some(step) = plan.steps.iter_mut().find(|step| step.name == name) else { return Err(Vec::new()) };
     let StepKind::Series(series) = &mut step.kind else { return Err(Vec::new()) };

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use super::reader::{Entry, Reader};
 use super::units::Size;
 use super::yaml::{Kind, Node};
-use super::{Spanned, source};
+use super::{Span, Spanned, source};
 
 /// Where rows go: parquet, delta, kafka, jsonl or stdout.
 #[derive(Debug, Clone, JsonSchema)]
@@ -30,6 +30,23 @@ pub struct SinkSpec {
     /// Something in it was wrong, and has been said.
     #[schemars(skip)]
     pub incomplete: bool,
+}
+
+impl SinkSpec {
+    /// A sink that no file has: for whoever takes the rows of a stream.
+    pub(crate) fn of_stream(from: &str) -> Self {
+        let spanned = |text: &str| Spanned::new(text.to_owned(), Span::default());
+        SinkSpec {
+            name: spanned("rows"),
+            from: spanned(from),
+            parquet: None,
+            delta: None,
+            kafka: None,
+            jsonl: None,
+            stdout: Some(StdoutSpec {}),
+            incomplete: false,
+        }
+    }
 }
 
 /// Parquet files.

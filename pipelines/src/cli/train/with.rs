@@ -38,13 +38,13 @@ pub(in crate::cli) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     archives: Option<PathBuf>,
     /// Learn from rows from here on, RFC 3339; by default from the first.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = load::time)]
     from: Option<spec::Instant>,
     /// And up to here; by default to the last that is there now.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = load::time)]
     to: Option<spec::Instant>,
     /// How much before --from is read to know the level and size of each key; by default all there is.
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "from")]
+    #[arg(long, value_name = "DURATION", value_parser = load::duration, requires = "from")]
     warm_up: Option<spec::Duration>,
     /// Rows of a window, which is all that the model sees; by default 32 for autoencoder, 65 for tcn, 64 for patch.
     #[arg(long, value_name = "ROWS")]
@@ -72,14 +72,6 @@ pub(in crate::cli) struct TrainArgs {
     /// How to print the result: a table for people, json for scripts.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
-}
-
-fn time(text: &str) -> Result<spec::Instant, String> {
-    spec::Instant::parse(text).map_err(|(message, hint)| format!("{message}; {hint}"))
-}
-
-fn duration(text: &str) -> Result<spec::Duration, String> {
-    spec::Duration::parse(text).map_err(|(message, hint)| format!("{message}; {hint}"))
 }
 
 fn device(text: &str) -> Result<Device, String> {
