@@ -6,14 +6,16 @@ use crate::ModelError;
 use crate::architecture::{Architecture, Autoencoder, Head, Mlp, Patch, Tcn};
 use crate::device::Device;
 use crate::infer::Infer;
-use crate::layers::Parameters;
+use crate::layers::{ParameterSpec, Parameters};
 use crate::normalise::normalise;
 use crate::seed::Random;
 
 /// An untrained model: what is tested here doesn't depend on what it has learnt.
 fn model(architecture: Architecture) -> Model {
-    let (parameters, _) =
-        Parameters::initial(&architecture.parameters(), 11, &candle_core::Device::Cpu).unwrap();
+    // A last layer says nothing at first, and any other one something here.
+    let specs = architecture.parameters().into_iter();
+    let specs: Vec<_> = specs.map(|spec| ParameterSpec { fan_in: spec.fan_in.max(8), ..spec }).collect();
+    let (parameters, _) = Parameters::initial(&specs, 11, &candle_core::Device::Cpu).unwrap();
     let parameters = parameters.frozen().unwrap();
     let quantiles = vec![ScoreQuantile { quantile: 0.99, score: 3.5 }];
     let manifest = Manifest { architecture, version: "watched@3".to_owned(), seed: 11, quantiles };
