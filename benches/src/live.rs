@@ -69,7 +69,9 @@ steps:
     from: calls
     window: { tumbling: 1s }
     by: [model]
-    select: { p95_ms: quantile(latency_ms, 0.95), failed: count(*) filter (where status <> 'success') / cast(count(*) as double) }
+    select:
+      p95_ms: quantile(latency_ms, 0.95)
+      failed: count(*) filter (where status <> 'success') / cast(count(*) as double)
   watched:
     from: per_second
     detect: { on: [p95_ms, failed], by: [model], false_alarms: 1/day }
