@@ -150,6 +150,7 @@ fn produce(brokers: &str, arguments: &LiveArgs) -> anyhow::Result<()> {
             })?;
         }
         written = wanted.max(written);
+        // The pace of the producer, not a wait for something.
         std::thread::sleep(Duration::from_millis(1));
     }
     writer.flush(Duration::from_secs(30))?;
