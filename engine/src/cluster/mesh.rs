@@ -375,12 +375,15 @@ impl Watch {
 
 #[cfg(test)]
 impl Watch {
-    /// Closes all connections without a word, as the system does for a process that is killed.
+    /// Closes all connections without a word, as the system does for a process that is killed: at once, so that no thread of this process
+    /// tells one peer that the link with another has broken.
     pub(super) fn kill(&self) {
+        self.state().left = true;
+        let writing: Vec<_> = self.peers().map(|(_, peer)| peer.writing.lock()).collect();
         for (_, peer) in self.peers() {
-            let _writing = peer.writing.lock();
             let _ = peer.data.shutdown(Shutdown::Both);
             let _ = peer.link.shutdown(Shutdown::Both);
         }
+        drop(writing);
     }
 }

@@ -18,7 +18,7 @@ use thalweg_series::synthetic::{DAY_US, IncidentKind, Kind, Noise, Random, Recip
 
 const MINUTE_US: i64 = 60_000_000;
 const DAY: usize = 1440;
-const DAYS: usize = 20;
+const DAYS: usize = 30;
 
 /// Sixty rows of one alarm disturb once, and a series takes two hours to recover.
 const RULE: AlarmRule = AlarmRule { event_rows: 60, grace_rows: 120 };
@@ -84,11 +84,11 @@ fn ones(values: Vec<f64>) -> impl Iterator<Item = Vec<f64>> {
     values.into_iter().map(|value| vec![value])
 }
 
-/// Incidents in clean seasons of 20 days of minutes, from day 6 on; an alarm within two rows after an incident has found it, too.
+/// Incidents in seasons of 200 keys, 30 days of minutes, from day 6 on; an alarm within two rows after an incident has found it, too.
 fn planted() {
-    const SEEDS: u64 = 6;
-    println!("planted incidents found (of 30; median delay, rows), and false alarms a day from day 5 on");
-    let (mut all, mut found_all) = (0, 0);
+    const SEEDS: u64 = 40;
+    println!("planted incidents found (of 200; median delay, rows), and false alarms a day from day 5 on");
+    let (mut all, mut found_all) = ([0, 0], [0, 0]);
     for noise in Noise::ALL {
         print!("{:16}", format!("{noise:?}"));
         let (mut alarms, mut classes) = (0, Vec::new());
@@ -126,9 +126,11 @@ fn planted() {
                 }
             }
             delays.sort_unstable();
-            all += count;
-            found_all += delays.len();
-            print!("  {} {:2} ({})", kind.name(), delays.len(), delays.get(delays.len() / 2).unwrap_or(&0));
+            // Of spikes of 6σ in heavy tails more come by themselves than alarms are asked for.
+            let of = usize::from(noise == Noise::HeavyTails && kind == IncidentKind::Spike);
+            all[of] += count;
+            found_all[of] += delays.len();
+            print!("  {} {:3} ({})", kind.name(), delays.len(), delays.get(delays.len() / 2).unwrap_or(&0));
         }
         println!("  false {:.2}", alarms as f64 / (SEEDS as f64 * (DAYS as f64 - 4.0)));
         let count = |kind, class| classes.iter().filter(|of| **of == (kind, class)).count();
@@ -138,7 +140,14 @@ fn planted() {
             .map(|class| format!("{} {}", class.name(), count(IncidentKind::LevelShift, class)));
         println!("{:16}  slopes called {}; shifts {}", "", slopes.join(", "), shifts.join(", "));
     }
-    println!("found {found_all} of {all}: {:.3}", f64::from(found_all as u32) / f64::from(all as u32));
+    let share = |found: usize, all: usize| found as f64 / all as f64;
+    println!(
+        "found {} of {}: {:.3}; spikes in heavy tails left out: {:.3}",
+        found_all[0] + found_all[1],
+        all[0] + all[1],
+        share(found_all[0] + found_all[1], all[0] + all[1]),
+        share(found_all[0], all[0])
+    );
 }
 
 /// Latency that climbs to 2.5 times the usual over 270 rows of 10 s, noise 15 %: how many of 40 are found, how high it is by then, and what it is called.

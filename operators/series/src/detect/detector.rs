@@ -15,7 +15,7 @@ use crate::Observation;
 use crate::bytes::{Reader, StateError, Writer};
 
 /// The version of all models, as in `model_version`, and of their encoded state.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Rows that a score is smoothed over.
 const SCORE_ROWS: f64 = 128.0;

@@ -31,10 +31,13 @@ pub(super) struct Level {
     /// The mean of deviations from the level of a long time, and the mean of its square.
     mean: f64,
     variance: f64,
-    /// Rows of the excursion that is on, whether it goes up, and its peak on the tail's scale; below 0: it teaches nothing.
+    /// Rows of the excursion that is on, whether it goes up, its peak on the tail's scale (below 0: it teaches nothing), and the sum of squares of
+    /// the mean in those rows that teach, of which there are so many.
     rows: f64,
     up: bool,
     peak: f64,
+    squares: f64,
+    teaching: f64,
     /// How many there were, and their mean length in rows.
     excursions: f64,
     length: f64,
@@ -62,6 +65,8 @@ impl Level {
             rows: 0.0,
             up: false,
             peak: -1.0,
+            squares: 0.0,
+            teaching: 0.0,
             excursions: 0.0,
             length: 0.0,
             lesson: -1.0,
@@ -90,10 +95,12 @@ impl Level {
         }
         self.follow(reading.place, ordinary && teaches);
         if ordinary && teaches {
-            let limit = CUT_RESIDUAL * self.variance.sqrt();
-            let known = rows > ROWS_CUT && limit > 0.0;
-            let mean = if known { self.mean.clamp(-limit, limit) } else { self.mean };
-            self.variance += gain(rows, MEMORY) * (mean * mean - self.variance);
+            if rows <= ROWS_CUT {
+                self.variance += gain(rows, MEMORY) * (self.mean * self.mean - self.variance);
+            } else {
+                self.squares += self.mean * self.mean;
+                self.teaching += 1.0;
+            }
         }
     }
 
@@ -106,10 +113,23 @@ impl Level {
                 self.length += gain(self.excursions, EXCURSIONS) * (self.rows - self.length);
                 self.excursions = (self.excursions + 1.0).min(1e9);
             }
+            self.learn_variance();
             (self.up, self.rows, self.peak) = (up, 0.0, 0.0);
         }
         self.rows = (self.rows + 1.0).min(1e9);
         self.peak = if teaches && self.peak >= 0.0 { self.peak.max(place) } else { -1.0 };
+    }
+
+    /// An excursion teaches how far the mean scatters once it is over: before, one that goes on would make itself ordinary.
+    fn learn_variance(&mut self) {
+        if self.teaching > 0.0 {
+            let limit = CUT_RESIDUAL * CUT_RESIDUAL * self.variance;
+            let square = self.squares / self.teaching;
+            let square = if limit > 0.0 { square.min(limit) } else { square };
+            let weight = 1.0 - libm::exp(-2.0 * self.teaching / (MEMORY + 1.0));
+            self.variance += weight * (square - self.variance);
+        }
+        (self.squares, self.teaching) = (0.0, 0.0);
     }
 
     /// Whether it knows how rare excursions are without guessing.
@@ -146,6 +166,8 @@ impl Level {
         fields.f64(&mut self.rows)?;
         fields.bool(&mut self.up)?;
         fields.f64(&mut self.peak)?;
+        fields.f64(&mut self.squares)?;
+        fields.f64(&mut self.teaching)?;
         fields.f64(&mut self.excursions)?;
         fields.f64(&mut self.length)?;
         fields.f64(&mut self.lesson)?;
