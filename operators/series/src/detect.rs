@@ -20,12 +20,14 @@ pub(crate) mod numbers;
 mod recovery;
 mod rls;
 mod season;
+mod siblings;
 mod single;
 mod tail;
 #[cfg(test)]
 mod tests;
 
 pub use detector::{Detector, DetectorState};
+pub use siblings::{Sibling, Siblings};
 
 /// How strangeness is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -26,6 +26,7 @@ use super::fields::Fields;
 use super::numbers::{from_quarter_octaves, gain, in_deviations, ln, quarter_octaves, rounding};
 use super::rls::{LAGS, Rls};
 use super::season::{Phase, Season};
+use super::siblings::{Scatter, Width};
 use super::tail::Tail;
 use crate::bytes::StateError;
 
@@ -158,6 +159,8 @@ pub(crate) struct AutoInput {
     tails: [Tail<40>; VIEWS],
     residual_tail: Tail<40>,
     season: Season,
+    /// How siblings scatter, for as long as the past is short.
+    siblings: Scatter,
 }
 
 impl AutoInput {
@@ -189,12 +192,29 @@ impl AutoInput {
             tails: std::array::from_fn(|_| Tail::new()),
             residual_tail: Tail::new(),
             season: Season::new(0.0),
+            siblings: Scatter::default(),
         }
+    }
+
+    /// Begins among siblings that scatter so.
+    pub fn among(&mut self, siblings: Scatter) {
+        self.siblings = siblings;
     }
 
     /// Whether it can judge, if only by a short past.
     pub fn ready(&self) -> bool {
-        self.rows >= early::ROWS_MIN || self.told()
+        self.begun() || self.told()
+    }
+
+    /// Whether the past is long enough to be judged by.
+    fn begun(&self) -> bool {
+        self.rows >= early::ROWS_MIN
+            || self.rows >= early::ROWS_MIN_AMONG_SIBLINGS && self.width_by_siblings().is_some()
+    }
+
+    /// How far values scatter around the level, by what siblings tell.
+    fn width_by_siblings(&self) -> Option<Width> {
+        self.siblings.at(self.level)
     }
 
     /// Whether it can tell how rare its views are.
@@ -211,6 +231,7 @@ impl AutoInput {
         self.levels.iter_mut().for_each(Level::forget);
         self.creep = Creep::new();
         self.lesson = -1.0;
+        self.siblings = Scatter::default();
     }
 
     /// Begins anew, but for the season: values mean something else from now on.
@@ -302,8 +323,9 @@ impl AutoInput {
         let told = self.told();
         reading.strangeness = 0.0;
         reading.early = None;
-        reading.alone = early && self.rows >= early::ROWS_MIN;
-        if (early::ROWS_MIN..early::ROWS_MAX).contains(&self.rows) {
+        let begun = self.begun();
+        reading.alone = early && begun;
+        if begun && self.rows < early::ROWS_MAX {
             let rarity = self.early().rarity((y - self.level).abs());
             reading.early = Some(rarity);
             reading.strangeness = if told { 0.0 } else { rarity * rarity };
@@ -373,12 +395,18 @@ impl AutoInput {
 
     /// What is known of a short past.
     fn early(&self) -> Early {
-        Early {
+        let own = Early {
             rows: self.rows,
             largest: self.largest,
             deviation: self.level_variance.sqrt(),
             step_square: 2.0 * self.row_variance(),
-        }
+        };
+        // The level itself is the mean of few rows.
+        let uncertain = |width: Width| Width {
+            largest: width.largest * (1.0 + 1.0 / self.rows.max(1.0)).sqrt(),
+            ..width
+        };
+        self.width_by_siblings().map_or(own, |width| own.among_siblings(uncertain(width)))
     }
 
     /// Takes the level of the latest rows for the ordinary one.
@@ -434,6 +462,7 @@ impl AutoInput {
         self.model.fields(fields)?;
         self.tails.iter_mut().try_for_each(|tail| tail.fields(fields))?;
         self.residual_tail.fields(fields)?;
-        self.season.fields(fields)
+        self.season.fields(fields)?;
+        self.siblings.fields(fields)
     }
 }

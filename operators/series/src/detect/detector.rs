@@ -10,6 +10,7 @@ use super::methods::Settings;
 use super::methods::network::Said;
 use super::numbers::tame;
 use super::season::Phase;
+use super::siblings::Siblings;
 use super::{Class, ConfigError, DetectorConfig, Status, Verdict};
 use crate::Observation;
 use crate::bytes::{Reader, StateError, Writer};
@@ -83,6 +84,13 @@ impl Detector {
             counters: vec![Counter::new(); self.config.inputs],
             known: self.judge.begin(),
         }
+    }
+
+    /// What is known of a key before its first row, where there are others: how far their values scatter. Only `auto` goes by it.
+    pub fn begin_among(&self, siblings: &Siblings) -> DetectorState {
+        let mut state = self.begin();
+        state.known.among(siblings);
+        state
     }
 
     /// Judges a row, then learns from it. Values that lack are missing; those beyond the inputs are

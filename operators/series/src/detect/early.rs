@@ -10,10 +10,16 @@
 //! the variance, 2 where rows are independent and less the more they follow each other (von Neumann, Distribution of the ratio of the mean
 //! square successive difference to the variance, 1941).
 
-use super::numbers::ln;
+use super::numbers::{RARITY_MAX, ln};
+use super::siblings::Width;
 
 /// Rows before anything is judged.
 pub(crate) const ROWS_MIN: f64 = 18.0;
+
+/// The same where siblings tell how far values scatter; and how many rows of its own what they tell weighs as much as, and counts as at most.
+pub(crate) const ROWS_MIN_AMONG_SIBLINGS: f64 = 4.0;
+const SIBLINGS_WEIGH: f64 = 16.0;
+const SIBLINGS_COUNT: f64 = 60.0;
 
 /// Rows after which a past is short no more.
 pub(crate) const ROWS_MAX: f64 = 400.0;
@@ -25,9 +31,6 @@ const POWER_MAX: f64 = 5.0;
 
 /// Rows that follow each other more than this, by von Neumann's ratio, are not judged by a short past.
 const RATIO_MIN: f64 = 1.0;
-
-/// −ln p at most.
-const RARITY_MAX: f64 = 40.0;
 
 /// What is known of a short past.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,6 +71,23 @@ impl Early {
         }
     }
 
+    /// The same beside what siblings tell.
+    #[must_use]
+    pub fn among_siblings(self, width: Width) -> Self {
+        let rows = width.rows.min(SIBLINGS_COUNT);
+        // Where the largest of so many normal values lies.
+        let square = width.largest * width.largest / (2.0 * ln(rows.max(2.0)));
+        let both = |own: f64, theirs: f64| {
+            (self.rows * own + SIBLINGS_WEIGH * theirs) / (self.rows + SIBLINGS_WEIGH)
+        };
+        Early {
+            rows: self.rows + rows,
+            largest: self.largest.max(width.largest),
+            deviation: both(self.deviation * self.deviation, square).sqrt(),
+            step_square: both(self.step_square, 2.0 * square),
+        }
+    }
+
     fn scatters(&self) -> bool {
         self.step_square >= RATIO_MIN * self.deviation * self.deviation
     }
@@ -88,6 +108,18 @@ mod tests {
         for rarity in [0.5, 3.0, 7.0, 9.0] {
             assert!((early.rarity(early.width(rarity)) - rarity).abs() < 1e-6, "{rarity}");
         }
+    }
+
+    #[test]
+    fn siblings_make_a_shorter_past_tell_as_much() {
+        let own = Early { rows: 4.0, largest: 0.8, deviation: 0.6, step_square: 0.7 };
+        let among = own.among_siblings(Width { largest: 2.4, rows: 60.0 });
+        assert!(among.rarity(8.0) > 9.1 && own.rarity(8.0) > among.rarity(8.0) - 3.0);
+        assert!(among.rarity(4.0) < 7.2);
+        let noisier = Early { largest: 12.0, deviation: 9.0, step_square: 160.0, ..own };
+        assert!(noisier.among_siblings(Width { largest: 2.4, rows: 60.0 }).rarity(14.0) < 6.0);
+        let climbs = Early { rows: 8.0, largest: 12.0, deviation: 9.0, step_square: 10.0 };
+        assert_eq!(climbs.among_siblings(Width { largest: 2.4, rows: 60.0 }).rarity(100.0), 0.0);
     }
 
     #[test]

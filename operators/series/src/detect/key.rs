@@ -17,6 +17,7 @@ use super::methods::seasonal::Seasonal;
 use super::methods::{Raw, Row, Scorer, Settings};
 use super::recovery::Recovery;
 use super::season::Phase;
+use super::siblings::Siblings;
 use super::single::{Single, WIDTH};
 use super::{Class, Method};
 use crate::bytes::{Reader, StateError, Writer};
@@ -234,6 +235,15 @@ impl Known {
         match self {
             Known::Auto(auto) => auto.recovers(values, judgement),
             _ => false,
+        }
+    }
+
+    /// Begins among siblings, where the method goes by them.
+    pub fn among(&mut self, siblings: &Siblings) {
+        if let Known::Auto(auto) = self {
+            for (number, input) in auto.inputs.iter_mut().enumerate() {
+                input.among(siblings.scatter(number));
+            }
         }
     }
 

@@ -44,6 +44,9 @@ pub(crate) fn gain(count: f64, memory: f64) -> f64 {
     (1.0 / (count + 1.0)).max(2.0 / (memory + 1.0))
 }
 
+/// −ln p at most: the p-value of anything is a number above 0.
+pub(crate) const RARITY_MAX: f64 = 40.0;
+
 /// Nothing is smaller, in parts of the values it comes from: below lies rounding.
 const ROUNDING: f64 = 1.0 / (1u64 << 40) as f64;
 

@@ -5,7 +5,7 @@
 //! above), so that looking up takes no sum; they fade by giving later values more weight, so that nothing is touched but what a value adds to.
 
 use super::fields::Fields;
-use super::numbers::ln;
+use super::numbers::{RARITY_MAX, ln};
 use crate::bytes::StateError;
 
 /// Values weigh less by this factor with each one that follows: the last 16,384 or so count.
@@ -23,9 +23,6 @@ const FAR_SHARE: f64 = 0.02;
 const NEAR: f64 = std::f64::consts::LN_10;
 const FAR: f64 = 3.912_023_005_428_146;
 const LOG2_FAR_OVER_NEAR: f64 = 0.764_660_381_670_054_1;
-
-/// −ln p at most.
-const RARITY_MAX: f64 = 40.0;
 
 /// The tail of values on a scale of `STEPS` steps.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ mod exactness;
 mod oddities;
 mod real;
 mod recovery;
+mod siblings;
 
 use super::{Detector, DetectorConfig, DetectorState, Method, Verdict};
 use crate::Observation;

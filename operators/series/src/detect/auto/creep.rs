@@ -11,7 +11,7 @@
 //! Nor is anything said where values have no natural zero as far as one can see, since then nobody knows how large a season may be.
 
 use super::super::fields::Fields;
-use super::super::numbers::ln;
+use super::super::numbers::{RARITY_MAX, ln};
 use crate::bytes::StateError;
 
 /// Rows of a block, and the blocks that are compared with those before.
@@ -140,7 +140,8 @@ impl Creep {
         if variance > 0.0 {
             // The tail of Student's t goes as (1 + t²/ν)^(−ν/2); and a block is judged in so many rows once.
             let degrees = blocks + DEGREES;
-            self.rarity = 0.5 * degrees * ln(1.0 + beyond * beyond / variance / degrees) + ln(BLOCK);
+            let rarity = 0.5 * degrees * ln(1.0 + beyond * beyond / variance / degrees) + ln(BLOCK);
+            self.rarity = rarity.min(RARITY_MAX);
         }
         let steps = self.latest.windows(2).map(|pair| (pair[0] - pair[1]).abs());
         let largest = steps.fold(0.0, f64::max);
