@@ -5,15 +5,18 @@
 //!   rows ─▶ keys → bytes, hash ─▶ exchange ─▶ held until the watermark ─▶ by key, in event-time order ─▶ model ─▶ rows
 //!                                             passes them (held)          (held)                    (state by key)
 //!   reports of the sources ────────────────── job's watermark
+//!   siblings ──────────────────────────────── what other keys have shown, where a model goes by it (siblings)
 //! ```
 //!
 //! A model sees the rows of a key in the order of event time, then of split and offset, then of their values: an order that
-//! depends on neither ticks nor workers. What it says of a row depends on that key's rows up to it, and on nothing else.
+//! depends on neither ticks nor workers. What it says of a row depends on that key's rows up to it, and on nothing else; but for the first rows
+//! of a key, which may be judged by what its siblings have shown in event time before.
 //!
 //! | file | what |
 //! |---|---|
 //! | `held` | rows that wait, and the order in which they go on |
 //! | `states` | the state of each key, in memory and in checkpoints |
+//! | `siblings` | what the keys of a step have shown while after while, for those that begin |
 //! | `detect`, `forecast`, `converge` | the models of `thalweg-series` as columns |
 //! | `window` | what a network sees of a key, as columns |
 
@@ -27,12 +30,13 @@ use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use thalweg_engine::checkpoint::{CutTracker, Cuts, Part};
 use thalweg_engine::control::{Control, JobError};
-use thalweg_engine::exchange::exchange;
+use thalweg_engine::exchange::{exchange, to_all};
 use thalweg_engine::watermark::{EventTime, JobWatermark, Reports};
 use thalweg_engine::{BatchStream, Batches, Out};
 use thalweg_schemas::time::timestamp_type;
 use thalweg_series::Observation;
 use thalweg_series::bytes::StateError;
+use thalweg_series::detect::Siblings;
 use timely::PartialOrder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -48,6 +52,7 @@ mod converge;
 mod detect;
 mod forecast;
 mod held;
+mod siblings;
 mod states;
 #[cfg(test)]
 mod tests;
@@ -57,6 +62,8 @@ pub use converge::ConvergeModel;
 pub use detect::DetectModel;
 pub use forecast::ForecastModel;
 use held::Held;
+use siblings::Whiles;
+pub use siblings::{SiblingsConfig, siblings};
 use states::States;
 pub use window::{ROW, WINDOW, WindowModel, window_columns};
 
@@ -73,8 +80,8 @@ pub trait SeriesModel: 'static {
         1
     }
 
-    /// What is known of a key before its first row.
-    fn begin(&self) -> Self::State;
+    /// What is known of a key before its first row; `siblings`: where it is known what other keys have shown.
+    fn begin(&self, siblings: Option<&Siblings>) -> Self::State;
 
     /// Takes in a row of a key; what is to be said of it is kept for [`SeriesModel::finish`].
     fn observe(&mut self, state: &mut Self::State, row: Observation<'_>);
@@ -174,11 +181,18 @@ pub struct SeriesJob {
     pub restored: RestoredState,
     /// The rows that waited then.
     pub restored_held: RestoredState,
+    /// What siblings had shown until then.
+    pub restored_siblings: RestoredState,
 }
 
 /// The name under which waiting rows stand in a checkpoint: those of a step, or of a stage of one.
 pub fn held_part(stage: &str) -> String {
     format!("{stage}.held")
+}
+
+/// The name under which it stands in a checkpoint what siblings have shown.
+pub fn siblings_part(stage: &str) -> String {
+    format!("{stage}.siblings_known")
 }
 
 /// The name of a stage of a step, where a step has several that keep state.
@@ -201,13 +215,14 @@ const AT_AT: usize = TIME_AT + 3;
 const COLUMNS_AT: usize = AT_AT + 1;
 
 /// Has `model` judge `rows` by key, in event-time order. `rows_of` takes what is wanted out of a batch (`None`: nothing). The columns
-/// that leave are [`SeriesConfig::output`].
+/// that leave are [`SeriesConfig::output`]. `others`: what [`siblings`] tells, where a model goes by it.
 pub fn series<'scope, M: SeriesModel>(
     rows: BatchStream<'scope>,
     reports: Reports<'scope>,
     config: SeriesConfig,
     model: M,
     job: SeriesJob,
+    others: Option<BatchStream<'scope>>,
     mut rows_of: impl FnMut(&RecordBatch) -> Result<Option<SeriesRows>, JobError> + 'static,
 ) -> BatchStream<'scope> {
     let mut inputs = vec![Field::new(AT, timestamp_type(), false)];
@@ -228,13 +243,15 @@ pub fn series<'scope, M: SeriesModel>(
                 .map(Some)
         })
     });
-    gather(keyed, reports, config, Scoring::new(schema, model), job)
+    let scoring = Scoring::new(schema, model, config.inputs);
+    gather(keyed, reports, others, config, scoring, job)
 }
 
 // The operator on the owner of a shard. It holds one capability, kept at its input frontier.
 fn gather<'scope, M: SeriesModel>(
     keyed: BatchStream<'scope>,
     reports: Reports<'scope>,
+    others: Option<BatchStream<'scope>>,
     config: SeriesConfig,
     mut scoring: Scoring<M>,
     job: SeriesJob,
@@ -244,10 +261,12 @@ fn gather<'scope, M: SeriesModel>(
         job.control.fail(error);
     }
     let participants = [job.cuts.join(), job.cuts.join()];
+    let of_siblings = others.as_ref().map(|_| job.cuts.join());
     let busy = job.counters.busy.add();
     let mut builder = OperatorBuilder::new(format!("{}: model", config.name), keyed.scope());
     let mut rows_in = builder.new_input(keyed, exchange());
     let mut reports_in = builder.new_input(reports, Pipeline);
+    let mut others_in = others.map(|others| builder.new_input(others, to_all()));
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, Out>::from(output);
     builder.build(move |mut capabilities| {
@@ -263,11 +282,17 @@ fn gather<'scope, M: SeriesModel>(
                 let tick = *at.least().expect("invariant: a message has a tick");
                 reports.drain(..).for_each(|report| watermark.report(tick, report));
             });
+            if let Some(others) = &mut others_in {
+                others.for_each(|_, container| {
+                    for batch in container.take() {
+                        if let Err(error) = scoring.whiles.push(&batch) {
+                            job.control.fail(error);
+                        }
+                    }
+                });
+            }
             let Some(held) = &mut cap else { return };
-            let next = match (frontiers[0].frontier().first(), frontiers[1].frontier().first()) {
-                (Some(rows), Some(reports)) => Some(*rows.min(reports)),
-                (rows, reports) => rows.or(reports).copied(),
-            };
+            let next = frontiers.iter().filter_map(|input| input.frontier().first().copied()).min();
             if next.is_some_and(|next| next.less_equal(held.time())) {
                 return;
             }
@@ -294,6 +319,11 @@ fn gather<'scope, M: SeriesModel>(
                         job.cuts.give(cut, participants[0], part(&config.name, full, states));
                         let waiting = part(&held_part(&config.name), true, scoring.held.snapshot());
                         job.cuts.give(cut, participants[1], waiting);
+                        if let Some(participant) = of_siblings {
+                            let known =
+                                part(&siblings_part(&config.name), true, vec![scoring.whiles.snapshot()]);
+                            job.cuts.give(cut, participant, known);
+                        }
                     }
                     Err(error) => job.control.fail(error),
                 }
@@ -321,16 +351,24 @@ struct Scoring<M: SeriesModel> {
     model: M,
     states: States<M::State>,
     held: Held,
+    whiles: Whiles,
     clock: Clock,
 }
 
 impl<M: SeriesModel> Scoring<M> {
-    fn new(schema: SchemaRef, model: M) -> Self {
-        Scoring { model, states: States::default(), held: Held::new(schema), clock: Clock::default() }
+    fn new(schema: SchemaRef, model: M, inputs: usize) -> Self {
+        Scoring {
+            model,
+            states: States::default(),
+            held: Held::new(schema),
+            whiles: Whiles::new(inputs),
+            clock: Clock::default(),
+        }
     }
 
     fn restore(&mut self, job: &SeriesJob, worker: usize, peers: usize) -> Result<(), JobError> {
         self.held.restore(&job.restored_held, worker, peers)?;
+        self.whiles.restore(&job.restored_siblings)?;
         let model = &self.model;
         self.states.restore(&job.restored, worker, peers, |bytes| model.decode(bytes))
     }
@@ -347,10 +385,12 @@ impl<M: SeriesModel> Scoring<M> {
         config: &SeriesConfig,
         emit: &mut dyn FnMut(RecordBatch),
     ) -> Result<(), JobError> {
+        self.whiles.end_before(watermark);
         let mut released = self.held.release(watermark, self.model.rows_each())?;
         while let Some(batch) = released.next_batch()? {
             emit(self.judge(&batch, config)?);
         }
+        self.whiles.forget_before(watermark);
         self.states.forget(watermark, config.forget_after_us);
         Ok(())
     }
@@ -374,7 +414,7 @@ impl<M: SeriesModel> Scoring<M> {
                 local_us: self.clock.local(at[row], config.time_zone),
                 values: &values,
             };
-            let begin = || self.model.begin();
+            let begin = || self.model.begin(self.whiles.at(times[row]));
             let key = (hashes[row], keys.value(row));
             let state = self.states.of(key, times[row], config.forget_after_us, begin);
             self.model.observe(state, observation);

@@ -43,6 +43,7 @@ mod columns;
 mod network;
 mod period;
 mod score;
+mod siblings;
 pub(crate) mod sinks;
 pub(crate) mod sources;
 
@@ -259,16 +260,18 @@ impl<'scope> Dataflow<'_, 'scope> {
                 self.network(step, planned, (of, network), counters, (rows, arranged), reports)
             }
             (SeriesModelKind::Detect(of), None) => {
+                let others = self.siblings(step, planned, of, (&rows, &arranged), &reports);
                 let detector = Detector::new(of.clone()).expect(checked);
-                series(rows, reports, config, DetectModel::new(detector, &names), job(), take(arranged))
+                let model = DetectModel::new(detector, &names);
+                series(rows, reports, config, model, job(), others, take(arranged))
             }
             (SeriesModelKind::Forecast(of), _) => {
                 let forecaster = Forecaster::new(of.clone()).expect(checked);
-                series(rows, reports, config, ForecastModel::new(forecaster, of), job(), take(arranged))
+                series(rows, reports, config, ForecastModel::new(forecaster, of), job(), None, take(arranged))
             }
             (SeriesModelKind::Converge(of), _) => {
                 let converger = Converger::new(of.clone()).expect(checked);
-                series(rows, reports, config, ConvergeModel::new(converger), job(), take(arranged))
+                series(rows, reports, config, ConvergeModel::new(converger), job(), None, take(arranged))
             }
             (SeriesModelKind::Windows(windows), _) => {
                 return self.training(step, planned, windows, counters, (rows, arranged), reports);

@@ -8,6 +8,7 @@ use thalweg_engine::control::JobError;
 use thalweg_series::Observation;
 use thalweg_series::bytes::StateError;
 use thalweg_series::converge::{Convergence, Converger, ConvergerState, Interval};
+use thalweg_series::detect::Siblings;
 
 use super::SeriesModel;
 use super::columns::Numbers;
@@ -92,7 +93,7 @@ impl SeriesModel for ConvergeModel {
         fields
     }
 
-    fn begin(&self) -> ConvergerState {
+    fn begin(&self, _siblings: Option<&Siblings>) -> ConvergerState {
         self.converger.begin()
     }
 

@@ -12,7 +12,7 @@ use thalweg_engine::control::JobError;
 use thalweg_engine::shard::hash_key;
 use thalweg_series::Observation;
 use thalweg_series::bytes::StateError;
-use thalweg_series::detect::{Class, Detector, DetectorState, Severity, Status, Verdict};
+use thalweg_series::detect::{Class, Detector, DetectorState, Severity, Siblings, Status, Verdict};
 
 use super::SeriesModel;
 use super::columns::{Numbers, PerInput};
@@ -205,9 +205,10 @@ impl SeriesModel for DetectModel {
         fields
     }
 
-    fn begin(&self) -> DetectState {
+    fn begin(&self, siblings: Option<&Siblings>) -> DetectState {
         DetectState {
-            own: self.detector.begin(),
+            own: siblings
+                .map_or_else(|| self.detector.begin(), |siblings| self.detector.begin_among(siblings)),
             shadow: self.shadow.as_ref().map(|_| self.detector.begin()),
         }
     }

@@ -8,6 +8,7 @@ use thalweg_engine::control::JobError;
 use thalweg_schemas::time::{TIME_ZONE, timestamp_type};
 use thalweg_series::Observation;
 use thalweg_series::bytes::StateError;
+use thalweg_series::detect::Siblings;
 use thalweg_series::forecast::{Forecast, Forecaster, ForecasterConfig, ForecasterState};
 
 use super::SeriesModel;
@@ -85,7 +86,7 @@ impl SeriesModel for ForecastModel {
         self.horizons_us.len()
     }
 
-    fn begin(&self) -> ForecasterState {
+    fn begin(&self, _siblings: Option<&Siblings>) -> ForecasterState {
         self.forecaster.begin()
     }
 

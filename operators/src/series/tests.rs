@@ -9,9 +9,10 @@ use thalweg_engine::shard::hash_key;
 use thalweg_schemas::time::{TIME_ZONE, timestamp_type};
 use thalweg_series::bytes::{Reader, StateError};
 
-use thalweg_series::detect::{Detector, DetectorConfig, Method};
+use thalweg_series::detect::{Detector, DetectorConfig, Method, Sibling, Siblings};
 
 use super::held::Held;
+use super::siblings::Whiles;
 use super::states::States;
 use super::{DetectModel, Scoring, SeriesConfig};
 use crate::keyed::RestoredState;
@@ -143,8 +144,62 @@ fn rows_that_waited_are_taken_back_under_the_columns_of_now() {
         settle_us: 3_600_000_000,
     };
     let model = DetectModel::new(Detector::new(detector).unwrap(), &["x".to_owned()]);
-    let judged = Scoring::new(batch.schema(), model).judge(&batch, &config).unwrap();
+    let judged = Scoring::new(batch.schema(), model, 1).judge(&batch, &config).unwrap();
     assert_eq!((judged.num_rows(), judged.column(0).null_count()), (2, 2));
+}
+
+/// What a key has shown in the while that ends then: its count, mean, least and greatest.
+fn told(rows: &[(i64, i64, f64, f64, f64)]) -> RecordBatch {
+    let numbers = |of: fn(&(i64, i64, f64, f64, f64)) -> f64| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(of)))
+    };
+    let ends = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0));
+    let counts = Int64Array::from_iter_values(rows.iter().map(|row| row.1));
+    RecordBatch::try_from_iter([
+        ("window_end", Arc::new(ends.with_timezone(TIME_ZONE)) as ArrayRef),
+        ("count", Arc::new(counts)),
+        ("mean", numbers(|row| row.2)),
+        ("least", numbers(|row| row.3)),
+        ("greatest", numbers(|row| row.4)),
+    ])
+    .unwrap()
+}
+
+#[test]
+fn a_key_begins_with_the_last_while_before_its_first_row() {
+    let rows = |end: i64, part: f64| -> Vec<_> {
+        let levels = (1..=20).map(f64::from);
+        levels.map(|level| (end, 60, level, level * (1.0 - part), level * (1.0 + part))).collect()
+    };
+    let siblings = |part: f64| {
+        let sibling = |row: (i64, i64, f64, f64, f64)| Sibling {
+            rows: row.1 as f64,
+            mean: row.2,
+            least: row.3,
+            greatest: row.4,
+        };
+        Siblings::new([rows(0, part).into_iter().map(sibling).collect()])
+    };
+    let mut whiles = Whiles::new(1);
+    let mut second = rows(200, 0.2);
+    let rest = second.split_off(9);
+    for part in [rest, rows(100, 0.1), second, rows(300, 0.3)] {
+        whiles.push(&told(&part)).unwrap();
+    }
+    whiles.end_before(250);
+    assert_eq!(whiles.at(99), None);
+    assert_eq!(whiles.at(199), Some(&siblings(0.1)));
+    assert_eq!(whiles.at(200), Some(&siblings(0.2)));
+    whiles.forget_before(250);
+    assert_eq!(whiles.at(199), None, "no row of that time comes any more");
+    whiles.end_before(300);
+    let mut again = Whiles::new(1);
+    let kept =
+        RestoredState { files: vec![vec![whiles.snapshot()], vec![whiles.snapshot()]], watermark: 250 };
+    again.restore(&kept).unwrap();
+    for whiles in [&whiles, &again] {
+        assert_eq!((whiles.at(299), whiles.at(300)), (Some(&siblings(0.2)), Some(&siblings(0.3))));
+    }
 }
 
 fn sums(states: &mut States<f64>, rows: &[(&str, i64, f64)], forget_after_us: i64) -> Vec<f64> {

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field};
 use thalweg_engine::control::JobError;
 use thalweg_series::Observation;
 use thalweg_series::bytes::StateError;
+use thalweg_series::detect::Siblings;
 use thalweg_series::stream::{WindowState, Windowed, Windower};
 
 use super::SeriesModel;
@@ -76,7 +77,7 @@ impl SeriesModel for WindowModel {
         window_columns(config.rows, config.inputs)
     }
 
-    fn begin(&self) -> WindowState {
+    fn begin(&self, _siblings: Option<&Siblings>) -> WindowState {
         self.windower.begin()
     }
 

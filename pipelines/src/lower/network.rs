@@ -18,7 +18,8 @@ use thalweg_engine::control::JobError;
 use thalweg_engine::watermark::Reports;
 use thalweg_operators::rows::StepCounters;
 use thalweg_operators::series::{
-    DetectModel, SeriesConfig, SeriesJob, SeriesRows, WindowModel, held_part, series, stage, window_columns,
+    DetectModel, SeriesConfig, SeriesJob, SeriesRows, WindowModel, held_part, series, siblings_part, stage,
+    window_columns,
 };
 use thalweg_schemas::time::timestamp_type;
 use thalweg_series::detect::{Detector, DetectorConfig};
@@ -181,7 +182,7 @@ impl<'scope> Dataflow<'_, 'scope> {
         if let Some(shadow) = &network.shadow {
             model = model.shadowed_by(&shadow.version, &shadow.identity());
         }
-        series(rows, reports, series_config, model, job, move |batch| {
+        series(rows, reports, series_config, model, job, None, move |batch| {
             layout.judged(batch, networks).map(Some)
         })
     }
@@ -233,7 +234,7 @@ impl<'scope> Dataflow<'_, 'scope> {
             Ok(Some(rows))
         };
         let model = WindowModel::new(Windower::new(windows.clone()));
-        series(rows, reports, config, model, self.series_job(&name, counters), take)
+        series(rows, reports, config, model, self.series_job(&name, counters), None, take)
     }
 
     /// No plan asks a network in a program that has none.
@@ -260,6 +261,7 @@ impl<'scope> Dataflow<'_, 'scope> {
             cuts: self.job.cuts.clone(),
             restored: self.restored(stage),
             restored_held: self.restored(&held_part(stage)),
+            restored_siblings: self.restored(&siblings_part(stage)),
         }
     }
 }

@@ -51,10 +51,11 @@ pub struct DetectSpec {
     /// Which rows are one series.
     #[schemars(flatten)]
     pub series: SeriesSpec,
-    /// How strangeness is measured; by default auto, which combines several ways.
+    /// How strangeness is measured; by default auto, which combines several ways. A series that is new among others it judges from its fifth row on, by
+    /// how far those scatter; one alone from its nineteenth.
     #[schemars(with = "Option<MethodName>")]
     pub method: Option<Spanned<Method>>,
-    /// After how long the series repeats itself; by default found in it.
+    /// After how long the series may repeat itself; by default a day. Whether it does is learnt from it.
     pub season: Option<Spanned<Duration>>,
     /// How many false alarms of a series are bearable; by default 1/day.
     pub false_alarms: Option<Spanned<Rate>>,

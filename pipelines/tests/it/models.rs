@@ -73,13 +73,31 @@ sinks:
 
 /// Some hours of calls to a dozen models in three partitions, up to 15 s out of order. One model is slow for a while.
 pub(crate) fn write_calls(folder: &Path) {
+    write_calls_and_newcomers(folder, 0);
+}
+
+/// When models come that were not there before, and how long it takes until they are slow.
+const NEWCOMERS_AT: i64 = 7_830;
+const NEWCOMERS_WELL: i64 = 7 * 30;
+
+/// The same, and calls to some models more, which begin after two hours and soon are slow.
+fn write_calls_and_newcomers(folder: &Path, newcomers: i64) {
     let mut random = Random(11);
     let mut writer = ArchiveWriter::new(folder.join("calls"), ArchiveOptions::default()).expect("a folder");
     let mut offsets = [0; 3];
     for second in 0..SECONDS {
+        let stamp = NOON_MS + second * 1000;
+        for number in (0..newcomers).filter(|number| second >= NEWCOMERS_AT && (second + number) % 4 == 0) {
+            let is_slow = second >= NEWCOMERS_AT + NEWCOMERS_WELL;
+            let latency = (100.0 + 20.0 * random.unit()) * if is_slow { 3.0 } else { 1.0 };
+            let value = format!(
+                "{{\"at\": {stamp}, \"model\": \"new{number}\", \"latency_ms\": {latency:.3}, \"failed\": false, \"step\": 1}}"
+            );
+            writer.push(0, offsets[0], stamp, None, Some(value.as_bytes()), &[]).expect("a record");
+            offsets[0] += 1;
+        }
         for _ in 0..4 {
             let model = random.below(12);
-            let stamp = NOON_MS + second * 1000;
             let at = stamp - 500 * random.below(30) as i64;
             let is_slow = model == 3 && (9_000..9_600).contains(&second);
             let latency = 100.0 + 20.0 * random.unit() + if is_slow { 400.0 } else { 0.0 };
@@ -168,6 +186,37 @@ fn jobs_that_are_broken_off_again_and_again_go_on_with_what_models_knew() {
     }
     assert!(breaks >= 2, "broken off {breaks} times only");
     assert_same_outputs("broken off", &output, &broken);
+}
+
+#[test]
+fn keys_that_begin_among_others_are_judged_after_some_rows_alike_on_any_workers_and_through_crashes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_calls_and_newcomers(folder.path(), 6);
+    let plan = plan(PIPELINE, folder.path());
+    let whole = folder.path().join("whole");
+    job(&plan, &options(&whole, 1, 65_536));
+    let found = query(
+        &whole,
+        "select model, min(n_seen) filter (where status <> 'warming') as judged, min(n_seen) filter (where is_anomaly) as slow \
+         from watched where model like 'new%' group by model order by model",
+    );
+    assert_eq!(found.len(), 6);
+    for model in &found {
+        assert_eq!((&model["judged"], &model["slow"]), (&5.into(), &8.into()), "{found:?}");
+    }
+    for (workers, rows_max) in [(3, 65_536), (2, 211)] {
+        let other = folder.path().join(format!("other-{workers}"));
+        job(&plan, &options(&other, workers, rows_max));
+        assert_same_outputs(&format!("{workers} workers"), &whole, &other);
+    }
+    let broken = folder.path().join("broken");
+    let mut breaks = 0;
+    while !broken_off_after(1 + breaks % 4, &plan, &options(&broken, [1, 4, 2, 3][breaks as usize % 4], 60)) {
+        breaks += 1;
+        assert!(breaks < 500, "the job does not come to an end");
+    }
+    assert!(breaks >= 2, "broken off {breaks} times only");
+    assert_same_outputs("broken off", &whole, &broken);
 }
 
 #[test]

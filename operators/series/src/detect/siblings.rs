@@ -6,7 +6,7 @@
 
 use super::fields::Fields;
 use super::numbers::ln;
-use crate::bytes::StateError;
+use crate::bytes::{Reader, StateError, Writer};
 
 /// Rows that a sibling has had in the while that is looked at, and siblings, before they tell anything.
 const ROWS_MIN: f64 = 16.0;
@@ -44,6 +44,27 @@ impl Siblings {
     /// Of what each sibling has shown, a list an input. The order of siblings means nothing.
     pub fn new(inputs: impl IntoIterator<Item = Vec<Sibling>>) -> Self {
         Siblings { scatters: inputs.into_iter().map(Scatter::of).collect() }
+    }
+
+    /// Appends its bytes.
+    pub fn encode(&self, bytes: &mut Vec<u8>) {
+        let mut writer = Writer(bytes);
+        for mut scatter in self.scatters.iter().copied() {
+            let written = scatter.fields(&mut Fields::Write(&mut writer));
+            debug_assert_eq!(written, Ok(()), "writing to memory can't fail");
+        }
+    }
+
+    /// What [`Siblings::encode`] wrote, of so many inputs.
+    ///
+    /// # Errors
+    /// Bytes that are none.
+    pub fn decode(bytes: &[u8], inputs: usize) -> Result<Siblings, StateError> {
+        let mut reader = Reader::new(bytes);
+        let mut scatters = vec![Scatter::default(); inputs];
+        scatters.iter_mut().try_for_each(|scatter| scatter.fields(&mut Fields::Read(&mut reader)))?;
+        reader.end()?;
+        Ok(Siblings { scatters })
     }
 
     /// Of one input.
@@ -175,6 +196,15 @@ mod tests {
         turned.reverse();
         turned.rotate_left(7);
         assert_eq!(Scatter::of(siblings(0.7, 0.1)), Scatter::of(turned));
+    }
+
+    #[test]
+    fn bytes_hold_all_of_it() {
+        let both = Siblings::new([siblings(0.7, 0.1), Vec::new()]);
+        let mut bytes = Vec::new();
+        both.encode(&mut bytes);
+        assert_eq!(Siblings::decode(&bytes, 2), Ok(both));
+        assert!(Siblings::decode(&bytes, 3).is_err() && Siblings::decode(&bytes, 1).is_err());
     }
 
     #[test]
