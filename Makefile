@@ -39,3 +39,4 @@ bench:
 	$(CARGO) build --locked --profile demo --package thalweg-benches
 	$(TARGET)/demo/thalweg-bench all
 	$(TARGET)/demo/thalweg-bench checkpoints
+	$(TARGET)/demo/thalweg-bench live
