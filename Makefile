@@ -1,10 +1,11 @@
 # make demo    build, generate an hour of telemetry, run the catalogue over it, tell what it found
 # make models  the same binary with neural models and ONNX in it
+# make cuda    the same for NVIDIA GPUs
 # make test    all tests, those against Apache Kafka included
 # make lint    formatting and clippy
 # make chaos   jobs killed at random instants, 60 times over 2 million events, and what they wrote all the same
 # make bench   the benchmarks, against hand-written references
-.PHONY: demo models test lint chaos bench
+.PHONY: demo models cuda test lint chaos bench
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -18,6 +19,10 @@ demo:
 models:
 	@scripts/setup.sh build
 	$(CARGO) build --locked --profile demo --package thalweg --features models
+
+cuda:
+	@scripts/setup.sh build
+	@scripts/cuda.sh $(CARGO) build --locked --profile demo --package thalweg --features cuda
 
 test:
 	@scripts/setup.sh test

@@ -1,14 +1,9 @@
 //! How much faster a GPU scores and trains the largest shipped model than the CPU of the same machine.
 //!
-//! Building for a GPU needs CUDA's compiler and headers, which PyPI has (all of one version: others refuse each other's code):
+//! `scripts/cuda.sh` has what a build for a GPU needs, and fetches it where it is not there:
 //!
 //! ```text
-//!   python3 -m venv cuda
-//!   cuda/bin/pip install 'nvidia-cuda-nvcc==13.0.*' 'nvidia-cuda-crt==13.0.*' 'nvidia-cuda-runtime==13.0.*' \
-//!                        'nvidia-cuda-cccl==13.0.*' 'nvidia-nvvm==13.0.*'
-//!   export CUDA_HOME="$(echo "$PWD"/cuda/lib/python3*/site-packages/nvidia/cu13)"
-//!   export PATH="$CUDA_HOME/bin:$PATH" CUDA_COMPUTE_CAP=90        # 90: Hopper (H100, H200); 80: A100; 89: L4, L40
-//!   cargo build --release -p thalweg-models --features cuda --example gpu_speed
+//!   scripts/cuda.sh cargo build --release -p thalweg-models --features cuda --example gpu_speed
 //! ```
 //!
 //! The binary starts only where the driver and CUDA's libraries (cublas, curand) are, and runs from anywhere:
