@@ -32,6 +32,6 @@ if ! command -v nvcc >/dev/null 2>&1; then
   fi
   CUDA_HOME=$(<"$cuda/complete")
   export CUDA_HOME PATH="$CUDA_HOME/bin:$PATH"
-  echo "where it runs it needs NVIDIA's driver, and cublas, curand and nvrtc of CUDA 13: LD_LIBRARY_PATH=$CUDA_HOME/lib has them" >&2
+  echo "what is built needs NVIDIA's driver where it runs, and cublas, curand and cudart of CUDA 13: LD_LIBRARY_PATH=$CUDA_HOME/lib has them" >&2
 fi
 exec "$@"

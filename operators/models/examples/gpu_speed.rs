@@ -6,7 +6,7 @@
 //!   scripts/cuda.sh cargo build --release -p thalweg-models --features cuda --example gpu_speed
 //! ```
 //!
-//! The binary starts only where the driver and CUDA's libraries (cublas, curand) are, and runs from anywhere:
+//! The binary starts only where the driver and CUDA's libraries (cublas, curand, cudart) are, and runs from anywhere:
 //!
 //! ```text
 //!   target/release/examples/gpu_speed            # a table; all cores of the CPU against cuda:0
