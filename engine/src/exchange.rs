@@ -30,30 +30,6 @@ pub fn exchange() -> DistributorPact<fn(usize) -> HashSplit> {
     DistributorPact(HashSplit::new)
 }
 
-/// The pact of a stream of which every worker gets all.
-pub fn to_all() -> DistributorPact<fn(usize) -> ToAll> {
-    DistributorPact(|_| ToAll)
-}
-
-/// Gives every worker every batch.
-pub struct ToAll;
-
-impl Distributor<Batches> for ToAll {
-    fn partition<T: Clone, P: Push<Message<T, Batches>>>(
-        &mut self,
-        container: &mut Batches,
-        stamp: &Stamp<T>,
-        pushers: &mut [P],
-    ) {
-        let batches = container.take();
-        for pusher in pushers {
-            send(&mut Batches::from(batches.clone()), stamp, pusher);
-        }
-    }
-
-    fn flush<T: Clone, P: Push<Message<T, Batches>>>(&mut self, _stamp: &Stamp<T>, _pushers: &mut [P]) {}
-}
-
 /// Splits batches by the shard of their rows' hash.
 pub struct HashSplit {
     rows_of: Vec<Vec<u32>>,
@@ -147,18 +123,6 @@ mod tests {
             ("id", Arc::new(Int64Array::from_iter_values(rows)) as ArrayRef),
         ])
         .unwrap()
-    }
-
-    #[test]
-    fn every_worker_gets_what_is_for_all() {
-        let mut out: Vec<Received> = (0..3).map(|_| Received::default()).collect();
-        let stamp = Stamp::from(timely::progress::Antichain::from_elem(0u64));
-        let mut container = Batches::from(vec![batch(0..5), batch(5..7)]);
-        ToAll.partition(&mut container, &stamp, &mut out);
-        assert_eq!(container.rows(), 0);
-        for received in &out {
-            assert_eq!(received.0.iter().map(Batches::rows).sum::<usize>(), 7);
-        }
     }
 
     // timely does not notice a wrong count, not even in a debug build: rows in must equal rows out.

@@ -30,7 +30,7 @@ use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use thalweg_engine::checkpoint::{CutTracker, Cuts, Part};
 use thalweg_engine::control::{Control, JobError};
-use thalweg_engine::exchange::{exchange, to_all};
+use thalweg_engine::exchange::exchange;
 use thalweg_engine::watermark::{EventTime, JobWatermark, Reports};
 use thalweg_engine::{BatchStream, Batches, Out};
 use thalweg_schemas::time::timestamp_type;
@@ -266,7 +266,7 @@ fn gather<'scope, M: SeriesModel>(
     let mut builder = OperatorBuilder::new(format!("{}: model", config.name), keyed.scope());
     let mut rows_in = builder.new_input(keyed, exchange());
     let mut reports_in = builder.new_input(reports, Pipeline);
-    let mut others_in = others.map(|others| builder.new_input(others, to_all()));
+    let mut others_in = others.map(|others| builder.new_input(others, exchange()));
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, Out>::from(output);
     builder.build(move |mut capabilities| {
@@ -285,9 +285,7 @@ fn gather<'scope, M: SeriesModel>(
             if let Some(others) = &mut others_in {
                 others.for_each(|_, container| {
                     for batch in container.take() {
-                        if let Err(error) = scoring.whiles.push(&batch) {
-                            job.control.fail(error);
-                        }
+                        scoring.whiles.push(&batch);
                     }
                 });
             }

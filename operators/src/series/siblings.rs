@@ -11,10 +11,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType};
 use thalweg_engine::BatchStream;
 use thalweg_engine::control::JobError;
+use thalweg_engine::exchange::HASH;
+use thalweg_engine::shard::{hash_key, shard_of, worker_of};
 use thalweg_engine::watermark::{EventTime, Reports};
 use thalweg_series::bytes::StateError;
 use thalweg_series::detect::{Sibling, Siblings};
@@ -27,8 +30,9 @@ use crate::window::{AggregateCall, Grid, Window, WindowConfig, WindowJob, window
 /// What is told of each input.
 const SHOWN: [Function; 4] = [Function::Count, Function::Avg, Function::Min, Function::Max];
 
-/// Where the end of a while stands among the columns of a window; then come the keys.
+/// Where the end of a while stands among the columns of a window, then come the keys; and where it stands among what is told, behind the hash.
 const END_AT: usize = 1;
+const TOLD_END_AT: usize = 1;
 
 /// How siblings are looked at.
 #[derive(Debug, Clone)]
@@ -43,8 +47,8 @@ pub struct SiblingsConfig {
     pub while_us: i64,
 }
 
-/// What each key has shown in each while: its end, then of each input what [`Sibling`] holds. `rows_of` gives the inputs as `Float64`, null where there
-/// is no finite value.
+/// What each key has shown in each while, once for each worker: a hash that this worker owns, the while's end, then of each input what [`Sibling`]
+/// holds. `rows_of` gives the inputs as `Float64`, null where there is no finite value.
 ///
 /// # Errors
 /// None that is not a bug.
@@ -77,10 +81,34 @@ pub fn siblings<'scope>(
         aggregates,
     };
     let control = job.control.clone();
+    // timely counts rows before an exchange and behind it, so what is for all is multiplied before.
+    let hashes = hash_of_each(rows.scope().peers());
     let told = window(rows, reports, windows, job, rows_of);
     Ok(map_batches(told, &format!("{}: tell", config.name), control, move |batch| {
-        Ok(Some(batch.project(&columns)?))
+        for_each_worker(&batch.project(&columns)?, &hashes).map(Some)
     }))
+}
+
+/// For each worker a hash of a shard that it owns.
+fn hash_of_each(workers: usize) -> Vec<u64> {
+    let owned = |worker: usize| {
+        let hashes = (0_u64..).map(|number| hash_key(&number.to_le_bytes()));
+        let mut owned = hashes.filter(move |hash| worker_of(shard_of(*hash), workers) == worker);
+        owned.next().expect("invariant: every worker owns shards")
+    };
+    (0..workers).map(owned).collect()
+}
+
+/// A batch once for each hash, which stands in the first column.
+fn for_each_worker(batch: &RecordBatch, hashes: &[u64]) -> Result<RecordBatch, JobError> {
+    let rows = batch.num_rows();
+    let of_row = hashes.iter().flat_map(|hash| std::iter::repeat_n(*hash, rows));
+    let again = concat_batches(&batch.schema(), std::iter::repeat_n(batch, hashes.len()))?;
+    let mut fields = vec![Arc::new(Field::new(HASH, DataType::UInt64, false))];
+    fields.extend(batch.schema().fields().iter().cloned());
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from_iter_values(of_row))];
+    columns.extend(again.columns().iter().cloned());
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// What siblings have shown in the whiles that new keys may go by: by their end.
@@ -98,10 +126,10 @@ impl Whiles {
     }
 
     /// Takes in what [`siblings`] tells.
-    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<(), JobError> {
-        let ends = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+    pub(super) fn push(&mut self, batch: &RecordBatch) {
+        let ends = batch.column(TOLD_END_AT).as_primitive::<TimestampMicrosecondType>().values();
         for input in 0..self.inputs {
-            let at = 1 + input * SHOWN.len();
+            let at = TOLD_END_AT + 1 + input * SHOWN.len();
             let counts = batch.column(at).as_primitive::<Int64Type>();
             let [means, least, greatest] =
                 [1, 2, 3].map(|column| batch.column(at + column).as_primitive::<Float64Type>());
@@ -115,7 +143,6 @@ impl Whiles {
                 });
             }
         }
-        Ok(())
     }
 
     /// The watermark is about to pass `watermark`: whiles before it are over, and have been told.

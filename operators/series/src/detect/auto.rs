@@ -212,9 +212,9 @@ impl AutoInput {
             || self.rows >= early::ROWS_MIN_AMONG_SIBLINGS && self.width_by_siblings().is_some()
     }
 
-    /// How far values scatter around the level, by what siblings tell.
+    /// How far values scatter around the level, by what siblings tell: until the key's own rows tell it.
     fn width_by_siblings(&self) -> Option<Width> {
-        self.siblings.at(self.level)
+        if self.rows < early::ROWS_MIN { self.siblings.at(self.level) } else { None }
     }
 
     /// Whether it can tell how rare its views are.

@@ -16,10 +16,9 @@ use super::siblings::Width;
 /// Rows before anything is judged.
 pub(crate) const ROWS_MIN: f64 = 18.0;
 
-/// The same where siblings tell how far values scatter; and how many rows of its own what they tell weighs as much as, and counts as at most.
+/// The same where siblings tell how far values scatter; and how many rows of its own what they tell weighs as much as.
 pub(crate) const ROWS_MIN_AMONG_SIBLINGS: f64 = 4.0;
 const SIBLINGS_WEIGH: f64 = 16.0;
-const SIBLINGS_COUNT: f64 = 60.0;
 
 /// Rows after which a past is short no more.
 pub(crate) const ROWS_MAX: f64 = 400.0;
@@ -74,7 +73,7 @@ impl Early {
     /// The same beside what siblings tell.
     #[must_use]
     pub fn among_siblings(self, width: Width) -> Self {
-        let rows = width.rows.min(SIBLINGS_COUNT);
+        let rows = width.rows;
         // Where the largest of so many normal values lies.
         let square = width.largest * width.largest / (2.0 * ln(rows.max(2.0)));
         let both = |own: f64, theirs: f64| {

@@ -12,6 +12,12 @@ use crate::bytes::{Reader, StateError, Writer};
 const ROWS_MIN: f64 = 16.0;
 const SIBLINGS_MIN: usize = 8;
 
+/// Largest deviations are told as of so many rows: those of normal values grow as √(2 ln n).
+const OF_ROWS: f64 = 60.0;
+
+/// Larger ones are none: their squares overflow.
+const LARGEST_MAX: f64 = 1e150;
+
 /// The share of siblings that scatter no more than a new key is taken to.
 const BELOW: f64 = 0.9;
 
@@ -76,7 +82,7 @@ impl Siblings {
 /// How far values scatter by their level, as siblings show it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Scatter {
-    /// How many rows it comes from, of one sibling; 0: nothing is known.
+    /// Of how many rows the largest deviation is; 0: nothing is known.
     rows: f32,
     /// ln of the largest deviation = height + power · ln |level|.
     height: f32,
@@ -99,21 +105,22 @@ impl Scatter {
     fn of(siblings: Vec<Sibling>) -> Scatter {
         let tells = |sibling: &Sibling| {
             let largest = sibling.largest();
-            sibling.rows >= ROWS_MIN && sibling.mean != 0.0 && largest > 0.0 && largest.is_finite()
+            sibling.rows >= ROWS_MIN && sibling.mean != 0.0 && largest > 0.0 && largest <= LARGEST_MAX
         };
-        let mut points: Vec<(f64, f64, f64)> = siblings
+        let of_rows =
+            |sibling: &Sibling| sibling.largest() * (libm::log(OF_ROWS) / libm::log(sibling.rows)).sqrt();
+        let mut points: Vec<(f64, f64)> = siblings
             .iter()
             .filter(|sibling| tells(sibling))
-            .map(|sibling| (libm::log(sibling.mean.abs()), libm::log(sibling.largest()), sibling.rows))
+            .map(|sibling| (libm::log(sibling.mean.abs()), libm::log(of_rows(sibling))))
             .collect();
         if points.len() < SIBLINGS_MIN {
             return Scatter::default();
         }
         // Sums are rounded, so their order matters.
-        points
-            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)));
+        points.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
         let count = points.len() as f64;
-        let mean = |of: fn(&(f64, f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
         let (x, y) = (mean(|point| point.0), mean(|point| point.1));
         let variance = points.iter().map(|point| (point.0 - x) * (point.0 - x)).sum::<f64>() / count;
         let together = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum::<f64>() / count;
@@ -121,10 +128,8 @@ impl Scatter {
         let mut heights: Vec<f64> = points.iter().map(|point| point.1 - power * point.0).collect();
         heights.sort_unstable_by(f64::total_cmp);
         let height = heights[((points.len() - 1) as f64 * BELOW) as usize];
-        let mut rows: Vec<f64> = points.iter().map(|point| point.2).collect();
-        rows.sort_unstable_by(f64::total_cmp);
         Scatter {
-            rows: rows[rows.len() / 2] as f32,
+            rows: OF_ROWS as f32,
             height: height as f32,
             power: power as f32,
             from: (points[0].0 - BEYOND) as f32,

@@ -31,13 +31,13 @@ pub(super) struct Level {
     /// The mean of deviations from the level of a long time, and the mean of its square.
     mean: f64,
     variance: f64,
-    /// Rows of the excursion that is on, whether it goes up, its peak on the tail's scale (below 0: it teaches nothing), and the sum of squares of
-    /// the mean in those rows that teach, of which there are so many.
+    /// Rows of the excursion that is on, whether it goes up, its peak on the tail's scale (below 0: it teaches nothing), and what its rows that
+    /// teach will teach: the sum of the mean's squares by their gains, and that of the gains.
     rows: f64,
     up: bool,
     peak: f64,
     squares: f64,
-    teaching: f64,
+    gains: f64,
     /// How many there were, and their mean length in rows.
     excursions: f64,
     length: f64,
@@ -66,7 +66,7 @@ impl Level {
             up: false,
             peak: -1.0,
             squares: 0.0,
-            teaching: 0.0,
+            gains: 0.0,
             excursions: 0.0,
             length: 0.0,
             lesson: -1.0,
@@ -98,8 +98,9 @@ impl Level {
             if rows <= ROWS_CUT {
                 self.variance += gain(rows, MEMORY) * (self.mean * self.mean - self.variance);
             } else {
-                self.squares += self.mean * self.mean;
-                self.teaching += 1.0;
+                let gain = gain(rows, MEMORY);
+                self.squares += gain * self.mean * self.mean;
+                self.gains += gain;
             }
         }
     }
@@ -122,14 +123,14 @@ impl Level {
 
     /// An excursion teaches how far the mean scatters once it is over: before, one that goes on would make itself ordinary.
     fn learn_variance(&mut self) {
-        if self.teaching > 0.0 {
+        if self.gains > 0.0 {
             let limit = CUT_RESIDUAL * CUT_RESIDUAL * self.variance;
-            let square = self.squares / self.teaching;
+            let square = self.squares / self.gains;
             let square = if limit > 0.0 { square.min(limit) } else { square };
-            let weight = 1.0 - libm::exp(-2.0 * self.teaching / (MEMORY + 1.0));
+            let weight = 1.0 - libm::exp(-self.gains);
             self.variance += weight * (square - self.variance);
         }
-        (self.squares, self.teaching) = (0.0, 0.0);
+        (self.squares, self.gains) = (0.0, 0.0);
     }
 
     /// Whether it knows how rare excursions are without guessing.
@@ -146,6 +147,7 @@ impl Level {
     pub fn reset(&mut self) {
         self.mean = 0.0;
         self.peak = -1.0;
+        (self.squares, self.gains) = (0.0, 0.0);
     }
 
     /// Draws the mean near the level, so that what an event left in it does not linger.
@@ -167,7 +169,7 @@ impl Level {
         fields.bool(&mut self.up)?;
         fields.f64(&mut self.peak)?;
         fields.f64(&mut self.squares)?;
-        fields.f64(&mut self.teaching)?;
+        fields.f64(&mut self.gains)?;
         fields.f64(&mut self.excursions)?;
         fields.f64(&mut self.length)?;
         fields.f64(&mut self.lesson)?;

@@ -34,15 +34,18 @@ fn false_alarms_are_as_many_as_were_asked_for() {
 
 #[test]
 fn incidents_are_found_soon() {
-    // A spike of six standard deviations is no rarer among heavy tails than an alarm a day: those series have others.
     let (mut all, mut found) = (0, 0);
-    for noise in [Noise::Gaussian, Noise::Heteroscedastic, Noise::Autoregressive, Noise::Counts] {
+    for noise in Noise::ALL {
         for (kind, delay_max) in [
             (IncidentKind::Spike, 2),
             (IncidentKind::LevelShift, 10),
             (IncidentKind::SlopeChange, 720),
             (IncidentKind::MissingSeason, 60),
         ] {
+            if (noise, kind) == (Noise::HeavyTails, IncidentKind::Spike) {
+                // A spike of six standard deviations is no rarer among heavy tails than an alarm a day: those series have others.
+                continue;
+            }
             let (mut delays, mut planted) = (Vec::new(), 0);
             for seed in 0..2 {
                 let mut series = series(noise, 100 + seed);
@@ -58,11 +61,11 @@ fn incidents_are_found_soon() {
             delays.sort_unstable();
             all += planted;
             found += delays.len();
-            assert!(2 * delays.len() >= planted, "{noise:?} {kind:?}: {} of {planted}", delays.len());
+            assert!(5 * delays.len() >= 4 * planted, "{noise:?} {kind:?}: {} of {planted}", delays.len());
             assert!(delays[delays.len() / 2] <= delay_max, "{noise:?} {kind:?}: {delays:?}");
         }
     }
-    assert!(f64::from(found as u32) >= 0.9 * f64::from(all as u32), "{found} of {all}");
+    assert!(f64::from(found as u32) >= 0.95 * f64::from(all as u32), "{found} of {all}");
 }
 
 /// Alarms a day of a key of minutes, from day `from` on.
