@@ -45,4 +45,3 @@ bench:
 	$(TARGET)/demo/thalweg-bench all
 	$(TARGET)/demo/thalweg-bench checkpoints
 	$(TARGET)/demo/thalweg-bench live
-	RAYON_NUM_THREADS=1 $(CARGO) run --locked --profile demo --package thalweg-models --example score_speed
