@@ -130,6 +130,17 @@ fn assert_same_outputs(what: &str, left: &Path, right: &Path) {
     }
 }
 
+/// Broken off again and again, on other workers each time, a job writes what it wrote whole.
+fn assert_same_when_broken_off(plan: &Plan, broken: &Path, whole: &Path) {
+    let mut breaks = 0;
+    while !broken_off_after(1 + breaks % 4, plan, &options(broken, [1, 4, 2, 3][breaks as usize % 4], 60)) {
+        breaks += 1;
+        assert!(breaks < 500, "the job does not come to an end");
+    }
+    assert!(breaks >= 2, "broken off {breaks} times only");
+    assert_same_outputs("broken off", whole, broken);
+}
+
 struct Whole {
     folder: tempfile::TempDir,
     plan: Plan,
@@ -178,14 +189,7 @@ fn workers_and_ticks_change_nothing() {
 #[test]
 fn jobs_that_are_broken_off_again_and_again_go_on_with_what_models_knew() {
     let Whole { folder, plan, output } = whole();
-    let broken = folder.path().join("broken");
-    let mut breaks = 0;
-    while !broken_off_after(1 + breaks % 4, &plan, &options(&broken, [1, 4, 2, 3][breaks as usize % 4], 60)) {
-        breaks += 1;
-        assert!(breaks < 500, "the job does not come to an end");
-    }
-    assert!(breaks >= 2, "broken off {breaks} times only");
-    assert_same_outputs("broken off", &output, &broken);
+    assert_same_when_broken_off(&plan, &folder.path().join("broken"), &output);
 }
 
 #[test]
@@ -209,14 +213,7 @@ fn keys_that_begin_among_others_are_judged_after_some_rows_alike_on_any_workers_
         job(&plan, &options(&other, workers, rows_max));
         assert_same_outputs(&format!("{workers} workers"), &whole, &other);
     }
-    let broken = folder.path().join("broken");
-    let mut breaks = 0;
-    while !broken_off_after(1 + breaks % 4, &plan, &options(&broken, [1, 4, 2, 3][breaks as usize % 4], 60)) {
-        breaks += 1;
-        assert!(breaks < 500, "the job does not come to an end");
-    }
-    assert!(breaks >= 2, "broken off {breaks} times only");
-    assert_same_outputs("broken off", &whole, &broken);
+    assert_same_when_broken_off(&plan, &folder.path().join("broken"), &whole);
 }
 
 #[test]

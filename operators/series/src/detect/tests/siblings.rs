@@ -1,4 +1,4 @@
-//! New keys among others: judged from about the fourth row on, by how far the others scatter.
+//! New keys among others: judged from the fifth row on, by how far the others scatter.
 
 use super::*;
 use crate::detect::{Sibling, Siblings};
