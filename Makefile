@@ -41,7 +41,7 @@ chaos:
 
 bench:
 	@scripts/setup.sh test
-	$(CARGO) build --locked --profile demo --package thalweg-benches
+	$(CARGO) build --locked --profile demo --config .cargo/fast.toml --package thalweg-benches
 	$(TARGET)/demo/thalweg-bench all
 	$(TARGET)/demo/thalweg-bench checkpoints
 	$(TARGET)/demo/thalweg-bench live

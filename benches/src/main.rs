@@ -50,7 +50,7 @@ enum Command {
     All(all::AllArgs),
     /// Run one thing once, in this process, and print its figures as JSON.
     Measure(MeasureArgs),
-    /// Measure parts of a job by themselves: decoding, windows, the exchange, exact sums.
+    /// Measure parts of a job by themselves: decoding, windows, the exchange, exact sums, models, networks.
     Micro {
         /// Only parts whose name begins with this.
         #[arg(long, default_value = "")]
@@ -92,6 +92,10 @@ fn folder() -> anyhow::Result<PathBuf> {
 }
 
 fn main() -> anyhow::Result<()> {
+    if std::env::var_os("RAYON_NUM_THREADS").is_none() {
+        // SAFETY: no other thread runs yet that could read the environment. As in the thalweg binary: figures are those of one core.
+        unsafe { std::env::set_var("RAYON_NUM_THREADS", "1") };
+    }
     let mut out = std::io::stdout();
     match Arguments::parse().command {
         Command::All(arguments) => all::run(&arguments)?,

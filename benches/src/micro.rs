@@ -7,6 +7,7 @@ use crate::data::Data;
 mod decode;
 mod exchange;
 mod models;
+mod networks;
 mod sums;
 pub(crate) mod windows;
 
@@ -63,6 +64,9 @@ pub(crate) fn all(data: &Data, only: &str) -> anyhow::Result<Vec<Part>> {
     }
     if wanted("model") {
         parts.extend(models::models()?);
+    }
+    if wanted("network") {
+        parts.extend(networks::networks()?);
     }
     Ok(parts)
 }
