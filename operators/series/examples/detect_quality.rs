@@ -1,6 +1,6 @@
 //! How good the alarms of `auto` are, asked for one false one a day: planted incidents, creeps, series in which nothing happens, and labelled ones.
 //!
-//! `cargo run --release -p thalweg-series --example detect_quality [planted|creeps|quiet|real] [FOLDER]`
+//! `cargo run --release -p thalweg-series --example detect_quality [planted|weeks|creeps|quiet|real] [FOLDER]`
 //!
 //! Sizes of planted incidents are in standard deviations of the noise of the whole series (of t with 4 degrees of freedom, that is 1.41 times its
 //! scale; of noise that follows the hour of the day, the root of the mean square over the day).
@@ -34,6 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let wanted = |name: &str| arguments.is_empty() || arguments[0] == name;
     if wanted("planted") {
         planted();
+    }
+    if wanted("weeks") {
+        weeks();
     }
     if wanted("creeps") {
         creeps();
@@ -148,6 +151,49 @@ fn planted() {
         share(found_all[0] + found_all[1], all[0] + all[1]),
         share(found_all[0], all[0])
     );
+}
+
+/// Seasons whose weekends are lower, 35 days of minutes: false alarms, and incidents of the last two weeks.
+fn weeks() {
+    const SEEDS: u64 = 20;
+    const WEEKS: usize = 5;
+    println!(
+        "weekends that are lower: false alarms a day in each week; incidents of weeks 4 and 5 found, of 100"
+    );
+    for noise in Noise::ALL {
+        let series = |seed| {
+            let kind = Kind::Season { noise, weekly: true };
+            Recipe { kind, rows: WEEKS * 7 * DAY, interval_us: MINUTE_US, seed: 500 + seed }.generate()
+        };
+        let mut counts = [0; WEEKS];
+        for seed in 0..SEEDS {
+            for row in begins(&said(ones(series(seed).values), MINUTE_US, true)) {
+                counts[row / (7 * DAY)] += 1;
+            }
+        }
+        print!("  {:16}", format!("{noise:?}"));
+        counts.iter().for_each(|count| print!(" {:5.2}", f64::from(*count) / 7.0 / SEEDS as f64));
+        for kind in [
+            IncidentKind::Spike,
+            IncidentKind::LevelShift,
+            IncidentKind::SlopeChange,
+            IncidentKind::MissingSeason,
+        ] {
+            let mut found = 0;
+            for seed in 0..SEEDS {
+                let mut series = series(seed);
+                let incidents = spread(&[kind], 5, 22 * DAY..WEEKS * 7 * DAY, MINUTE_US, (6.0, 3.0), seed);
+                incidents.iter().for_each(|incident| series.plant(*incident));
+                let said = said(ones(series.values), MINUTE_US, true);
+                let is_found = |from: usize, to: usize| {
+                    said[from..to.min(said.len())].iter().any(|said| said.1.is_some())
+                };
+                found += incidents.iter().filter(|incident| is_found(incident.from, incident.to + 2)).count();
+            }
+            print!("  {} {found}", kind.name());
+        }
+        println!();
+    }
 }
 
 /// Latency that climbs to 2.5 times the usual over 270 rows of 10 s, noise 15 %: how many of 40 are found, how high it is by then, and what it is called.

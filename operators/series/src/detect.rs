@@ -25,6 +25,7 @@ mod single;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod week;
 
 pub use detector::{Detector, DetectorState};
 pub use siblings::{Sibling, Siblings};
@@ -32,7 +33,7 @@ pub use siblings::{Sibling, Siblings};
 /// How strangeness is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// A few of the others, combined: the default.
+    /// A few of the others, combined: the default. Where a season is a day, it knows that days of the week differ, once it has seen two weeks.
     Auto,
     /// Distance from an exponentially weighted mean, in robust standard deviations.
     Ewma,

@@ -28,6 +28,7 @@ use super::rls::{LAGS, Rls};
 use super::season::{Phase, Season};
 use super::siblings::{Scatter, Width};
 use super::tail::Tail;
+use super::week::Week;
 use crate::bytes::StateError;
 
 /// Views of an input that make up its strangeness.
@@ -104,6 +105,8 @@ pub(crate) struct Reading {
     residual: f64,
     error: f64,
     usual: Option<f64>,
+    /// By how much the day of the week is above what is usual.
+    factor: f64,
     /// Whether the series lies where it would without its season.
     unseasonal: bool,
     /// Whether the level came where it is slowly.
@@ -159,6 +162,7 @@ pub(crate) struct AutoInput {
     tails: [Tail<40>; VIEWS],
     residual_tail: Tail<40>,
     season: Season,
+    week: Week,
     /// How siblings scatter, for as long as the past is short.
     siblings: Scatter,
 }
@@ -192,6 +196,7 @@ impl AutoInput {
             tails: std::array::from_fn(|_| Tail::new()),
             residual_tail: Tail::new(),
             season: Season::new(0.0),
+            week: Week::new(),
             siblings: Scatter::default(),
         }
     }
@@ -271,9 +276,11 @@ impl AutoInput {
     /// Judges a value, which is no NaN, at a phase of the season; `early`: by its short past.
     pub fn judge(&mut self, value: f64, phase: Phase, early: bool, reading: &mut Reading) {
         let usual = self.season.usual(phase);
+        let factor = self.week.factor(phase);
         reading.usual = usual;
+        reading.factor = factor;
         reading.value = value;
-        let season = if self.in_season { usual.unwrap_or(self.season.level()) } else { 0.0 };
+        let season = if self.in_season { factor * usual.unwrap_or(self.season.level()) } else { 0.0 };
         let y = value - season;
         if self.rows == 0.0 {
             self.begin_anew(y);
@@ -316,8 +323,8 @@ impl AutoInput {
             && let Some(usual) = usual
         {
             let off = self.means[0] - self.level;
-            let without = off + usual - self.season.level();
-            reading.unseasonal = without.abs() < 0.5 * off.abs();
+            let lies_at = |other: f64| (off + season - other).abs() < 0.5 * off.abs();
+            reading.unseasonal = lies_at(factor * self.season.level()) || factor != 1.0 && lies_at(usual);
         }
 
         let told = self.told();
@@ -463,6 +470,7 @@ impl AutoInput {
         self.tails.iter_mut().try_for_each(|tail| tail.fields(fields))?;
         self.residual_tail.fields(fields)?;
         self.season.fields(fields)?;
+        self.week.fields(fields)?;
         self.siblings.fields(fields)
     }
 }

@@ -16,7 +16,7 @@ use crate::Observation;
 use crate::bytes::{Reader, StateError, Writer};
 
 /// The version of all models, as in `model_version`, and of their encoded state.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// Rows that a score is smoothed over.
 const SCORE_ROWS: f64 = 128.0;

@@ -5,6 +5,7 @@
 //! around it are over, so that what is usual always comes from seasons before this one, and a row is not compared with what the rows just before
 //! it taught.
 
+use super::alarm::DAY_US;
 use super::fields::Fields;
 use super::numbers::gain;
 use crate::bytes::StateError;
@@ -41,6 +42,8 @@ pub(crate) struct Phase {
     right: usize,
     /// How far it is from the left one to the right one, 0 to 1.
     part: f64,
+    /// The day of the week, 0 to 6, where a season is a day.
+    pub day: Option<u8>,
 }
 
 impl Phase {
@@ -49,7 +52,8 @@ impl Phase {
         let season_us = season_us.max(1);
         let place = local_us.rem_euclid(season_us) as f64 / season_us as f64 * POINTS as f64;
         let left = (place as usize).min(POINTS - 1);
-        Phase { left, right: (left + 1) % POINTS, part: place - left as f64 }
+        let day = (season_us == DAY_US).then(|| local_us.div_euclid(DAY_US).rem_euclid(7) as u8);
+        Phase { left, right: (left + 1) % POINTS, part: place - left as f64, day }
     }
 }
 
@@ -158,7 +162,7 @@ impl Season {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synthetic::{DAY_US, Random};
+    use crate::synthetic::Random;
 
     #[test]
     fn a_wave_with_noise_is_learnt_in_a_few_seasons() {

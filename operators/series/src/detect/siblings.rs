@@ -8,8 +8,7 @@ use super::fields::Fields;
 use super::numbers::ln;
 use crate::bytes::{Reader, StateError, Writer};
 
-/// Rows that a sibling has had in the while that is looked at, and siblings, before they tell anything.
-const ROWS_MIN: f64 = 16.0;
+/// Siblings, before they tell anything.
 const SIBLINGS_MIN: usize = 8;
 
 /// Largest deviations are told as of so many rows: those of normal values grow as √(2 ln n).
@@ -105,7 +104,10 @@ impl Scatter {
     fn of(siblings: Vec<Sibling>) -> Scatter {
         let tells = |sibling: &Sibling| {
             let largest = sibling.largest();
-            sibling.rows >= ROWS_MIN && sibling.mean != 0.0 && largest > 0.0 && largest <= LARGEST_MAX
+            sibling.rows >= Sibling::ROWS_MIN
+                && sibling.mean != 0.0
+                && largest > 0.0
+                && largest <= LARGEST_MAX
         };
         let of_rows =
             |sibling: &Sibling| sibling.largest() * (libm::log(OF_ROWS) / libm::log(sibling.rows)).sqrt();
@@ -158,6 +160,9 @@ impl Scatter {
 }
 
 impl Sibling {
+    /// Rows that a sibling has had in the while that is looked at, before it tells anything.
+    pub const ROWS_MIN: f64 = 16.0;
+
     /// The largest deviation from the mean.
     fn largest(&self) -> f64 {
         (self.greatest - self.mean).max(self.mean - self.least)

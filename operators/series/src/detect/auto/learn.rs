@@ -9,6 +9,9 @@ use super::{
     SEASON_TESTS_MIN, VALUE, VIEWS, WARM,
 };
 
+/// Days with a smaller part of the profile don't show it.
+const FACTOR_MIN: f64 = 0.05;
+
 impl AutoInput {
     /// Learns from the value that was just judged: with `weight` what is ordinary, and where it `teaches` how far
     /// ordinary values scatter and how rare it was. True where rarities
@@ -86,7 +89,8 @@ impl AutoInput {
             self.rarities = (self.rarities + 1.0).min(1e6);
         }
         self.rows = (self.rows + 1.0).min(1e9);
-        rows_a_season >= 8.0 && self.learn_season(reading, phase, if teaches { weight } else { 0.0 })
+        let weight = if teaches { weight } else { 0.0 };
+        rows_a_season >= 8.0 && self.learn_season(reading, phase, rows_a_season, weight)
     }
 
     /// Learns what alarms are measured from: the level, and where the row `teaches` how far values scatter.
@@ -116,7 +120,7 @@ impl AutoInput {
     }
 
     /// Learns the season's profile, and whether it explains more than it costs. True where that changes.
-    fn learn_season(&mut self, reading: &Reading, phase: Phase, weight: f64) -> bool {
+    fn learn_season(&mut self, reading: &Reading, phase: Phase, rows_a_season: f64, weight: f64) -> bool {
         if self.season_rows == 0.0 {
             self.season = Season::new(reading.value);
         }
@@ -124,7 +128,8 @@ impl AutoInput {
             && self.season.enters(phase)
             && weight > 0.0
         {
-            let (seasonal, plain) = (reading.value - usual, reading.value - self.season.level());
+            let (seasonal, plain) =
+                (reading.value - reading.factor * usual, reading.value - self.season.level());
             let step = gain(self.season_tests, SEASON_TESTS);
             self.season_errors[0] += step * (seasonal * seasonal - self.season_errors[0]);
             self.season_errors[1] += step * (plain * plain - self.season_errors[1]);
@@ -133,15 +138,25 @@ impl AutoInput {
         let trusted = if self.in_season { 4.0 * self.level_variance.sqrt() } else { f64::MAX };
         // The level of these days is not the season's: what it adds is taken off first.
         let level = if self.in_season { self.level } else { 0.0 };
-        self.season.learn(phase, reading.value - level, trusted, weight);
+        // The profile is of all days. One of which nothing is left teaches nothing.
+        let factor = reading.factor;
+        if factor > FACTOR_MIN {
+            let (value, trusted) = ((reading.value - level) / factor, trusted / factor);
+            self.season.learn(phase, value, trusted, weight * (factor * factor).min(1.0));
+        }
         self.season_rows += 1.0;
         let known = self.season_tests >= SEASON_TESTS_MIN;
         let [seasonal, plain] = self.season_errors;
         let explains = if self.in_season { seasonal < plain } else { seasonal < 0.6 * plain };
         let in_season = known && explains;
-        let changes = in_season != self.in_season;
+        let mut changes = in_season != self.in_season;
+        self.in_season = in_season;
+        if let Some(usual) = reading.usual
+            && in_season
+        {
+            changes |= self.week.learn(phase, reading.value, usual, rows_a_season);
+        }
         if changes {
-            self.in_season = in_season;
             self.forget();
         }
         changes

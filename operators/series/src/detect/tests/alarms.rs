@@ -33,6 +33,22 @@ fn false_alarms_are_as_many_as_were_asked_for() {
 }
 
 #[test]
+fn weekends_raise_no_alarms_once_there_were_two() {
+    const WEEK: usize = 7 * 1440;
+    for noise in Noise::ALL {
+        let mut alarms = 0;
+        for seed in 0..3 {
+            let kind = Kind::Season { noise, weekly: true };
+            let series = Recipe { kind, rows: 4 * WEEK, interval_us: MINUTE_US, seed }.generate();
+            let events = anomalies(&series);
+            alarms += events.windows(2).skip(2 * WEEK).filter(|pair| !pair[0] && pair[1]).count();
+        }
+        let a_day = alarms as f64 / (3.0 * 14.0);
+        assert!((0.4..2.0).contains(&a_day), "{noise:?}: {a_day} a day");
+    }
+}
+
+#[test]
 fn incidents_are_found_soon() {
     let (mut all, mut found) = (0, 0);
     for noise in Noise::ALL {
