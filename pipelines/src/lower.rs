@@ -260,7 +260,7 @@ impl<'scope> Dataflow<'_, 'scope> {
                 self.network(step, planned, (of, network), counters, (rows, arranged), reports)
             }
             (SeriesModelKind::Detect(of), None) => {
-                let others = self.siblings(step, planned, of, (&rows, &arranged), &reports);
+                let others = self.siblings(step, planned, (&rows, &arranged), &reports);
                 let detector = Detector::new(of.clone()).expect(checked);
                 let model = DetectModel::new(detector, &names);
                 series(rows, reports, config, model, job(), others, take(arranged))

@@ -6,14 +6,19 @@
 //! ```
 //!
 //! A while is a tumbling window, and so is told once the job's watermark has passed it, and before any row behind it is judged: what a key begins with
-//! depends on event time alone.
+//! depends on event time alone. Of very many keys a sample is kept, by their hashes: the same one on every worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, UInt64Array,
+};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType, UInt64Type,
+};
 use thalweg_engine::BatchStream;
 use thalweg_engine::control::JobError;
 use thalweg_engine::exchange::HASH;
@@ -23,6 +28,7 @@ use thalweg_series::bytes::StateError;
 use thalweg_series::detect::{Sibling, Siblings};
 
 use crate::aggregate::{Aggregate, Function};
+use crate::keyed::keys::KeyEncoder;
 use crate::keyed::{KeyedRows, RestoredState};
 use crate::rows::map_batches;
 use crate::window::{AggregateCall, Grid, Window, WindowConfig, WindowJob, window};
@@ -30,9 +36,17 @@ use crate::window::{AggregateCall, Grid, Window, WindowConfig, WindowJob, window
 /// What is told of each input.
 const SHOWN: [Function; 4] = [Function::Count, Function::Avg, Function::Min, Function::Max];
 
-/// Where the end of a while stands among the columns of a window, then come the keys; and where it stands among what is told, behind the hash.
+/// Where the columns of a window stand: its start, its end, its keys, its aggregates.
 const END_AT: usize = 1;
-const TOLD_END_AT: usize = 1;
+const KEYS_AT: usize = 2;
+
+/// Where what is told stands: a hash that says who is told, the hash of the key, the end of the while, what was shown.
+const TOLD_KEY_AT: usize = 1;
+const TOLD_END_AT: usize = 2;
+const TOLD_SHOWN_AT: usize = 3;
+
+/// Keys of which what they have shown is kept, in a while. A few hundred would tell as well how the others scatter.
+const SAMPLE: usize = 4096;
 
 /// How siblings are looked at.
 #[derive(Debug, Clone)]
@@ -47,8 +61,8 @@ pub struct SiblingsConfig {
     pub while_us: i64,
 }
 
-/// What each key has shown in each while, once for each worker: a hash that this worker owns, the while's end, then of each input what [`Sibling`]
-/// holds. `rows_of` gives the inputs as `Float64`, null where there is no finite value.
+/// What each key with rows enough has shown in each while, once for each worker: a hash that this worker owns, the key's hash, the while's end, then of
+/// each input what [`Sibling`] holds. `rows_of` gives the inputs as `Float64`, null where there is no finite value.
 ///
 /// # Errors
 /// None that is not a bug.
@@ -71,8 +85,9 @@ pub fn siblings<'scope>(
             });
         }
     }
-    let shown = config.keys.len() + 2..config.keys.len() + 2 + aggregates.len();
-    let columns: Vec<usize> = std::iter::once(END_AT).chain(shown).collect();
+    let keys = KEYS_AT..KEYS_AT + config.keys.len();
+    let shown = keys.end..keys.end + aggregates.len();
+    let mut encoder = KeyEncoder::new(&config.keys, [], false);
     let windows = WindowConfig {
         name: config.name.clone(),
         window: Window::Tumbling(Grid::Fixed { size_us: config.while_us, offset_us: 0 }),
@@ -85,8 +100,43 @@ pub fn siblings<'scope>(
     let hashes = hash_of_each(rows.scope().peers());
     let told = window(rows, reports, windows, job, rows_of);
     Ok(map_batches(told, &format!("{}: tell", config.name), control, move |batch| {
-        for_each_worker(&batch.project(&columns)?, &hashes).map(Some)
+        let told = telling(&batch, keys.clone(), shown.clone(), &mut encoder)?;
+        if told.num_rows() == 0 { Ok(None) } else { for_each_worker(&told, &hashes).map(Some) }
     }))
+}
+
+/// Of the rows of a window those that tell something, as they are told.
+fn telling(
+    batch: &RecordBatch,
+    keys: Range<usize>,
+    shown: Range<usize>,
+    encoder: &mut KeyEncoder,
+) -> Result<RecordBatch, JobError> {
+    let counts: Vec<_> = batch.columns()[shown.clone()]
+        .iter()
+        .step_by(SHOWN.len())
+        .map(|counts| counts.as_primitive::<Int64Type>().values())
+        .collect();
+    let tells = |row: usize| counts.iter().any(|counts| counts[row] as f64 >= Sibling::ROWS_MIN);
+    let batch = filter_record_batch(
+        batch,
+        &(0..batch.num_rows()).map(|row| Some(tells(row))).collect::<BooleanArray>(),
+    )?;
+    let end = batch.column(END_AT);
+    let keyed = encoder.encode(KeyedRows {
+        keys: batch.columns()[keys].to_vec(),
+        inputs: Vec::new(),
+        time: Arc::clone(end),
+        order: None,
+    })?;
+    let mut fields =
+        vec![Field::new("key_hash", DataType::UInt64, false), batch.schema().field(END_AT).clone()];
+    let mut columns = vec![Arc::clone(keyed.column(0)), Arc::clone(end)];
+    for column in shown {
+        fields.push(batch.schema().field(column).clone());
+        columns.push(Arc::clone(batch.column(column)));
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// For each worker a hash of a shard that it owns.
@@ -111,11 +161,36 @@ fn for_each_worker(batch: &RecordBatch, hashes: &[u64]) -> Result<RecordBatch, J
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
+/// What the keys with the least hashes have shown: the same ones in whatever order they are told.
+#[derive(Debug, Clone, Default)]
+struct Sample(BTreeSet<(u64, [u64; SHOWN.len()])>);
+
+impl Sample {
+    fn push(&mut self, hash: u64, sibling: Sibling) {
+        if self.0.len() == SAMPLE && self.0.last().is_some_and(|(last, _)| *last < hash) {
+            return;
+        }
+        let Sibling { rows, mean, least, greatest } = sibling;
+        self.0.insert((hash, [rows, mean, least, greatest].map(f64::to_bits)));
+        if self.0.len() > SAMPLE {
+            self.0.pop_last();
+        }
+    }
+
+    fn siblings(&self) -> Vec<Sibling> {
+        let sibling = |shown: &[u64; SHOWN.len()]| {
+            let [rows, mean, least, greatest] = shown.map(f64::from_bits);
+            Sibling { rows, mean, least, greatest }
+        };
+        self.0.iter().map(|(_, shown)| sibling(shown)).collect()
+    }
+}
+
 /// What siblings have shown in the whiles that new keys may go by: by their end.
 pub(super) struct Whiles {
     inputs: usize,
     /// Those that the watermark has not passed yet, and so may be told in part.
-    gathering: BTreeMap<EventTime, Vec<Vec<Sibling>>>,
+    gathering: BTreeMap<EventTime, Vec<Sample>>,
     over: BTreeMap<EventTime, Siblings>,
 }
 
@@ -127,20 +202,23 @@ impl Whiles {
 
     /// Takes in what [`siblings`] tells.
     pub(super) fn push(&mut self, batch: &RecordBatch) {
+        let hashes = batch.column(TOLD_KEY_AT).as_primitive::<UInt64Type>().values();
         let ends = batch.column(TOLD_END_AT).as_primitive::<TimestampMicrosecondType>().values();
         for input in 0..self.inputs {
-            let at = TOLD_END_AT + 1 + input * SHOWN.len();
+            let at = TOLD_SHOWN_AT + input * SHOWN.len();
             let counts = batch.column(at).as_primitive::<Int64Type>();
             let [means, least, greatest] =
                 [1, 2, 3].map(|column| batch.column(at + column).as_primitive::<Float64Type>());
             for (row, end) in ends.iter().enumerate().filter(|(row, _)| means.is_valid(*row)) {
-                let lists = self.gathering.entry(*end).or_insert_with(|| vec![Vec::new(); self.inputs]);
-                lists[input].push(Sibling {
+                let samples =
+                    self.gathering.entry(*end).or_insert_with(|| vec![Sample::default(); self.inputs]);
+                let shown = Sibling {
                     rows: counts.value(row) as f64,
                     mean: means.value(row),
                     least: least.value(row),
                     greatest: greatest.value(row),
-                });
+                };
+                samples[input].push(hashes[row], shown);
             }
         }
     }
@@ -150,8 +228,8 @@ impl Whiles {
         while let Some(first) = self.gathering.first_entry()
             && *first.key() <= watermark
         {
-            let (end, lists) = first.remove_entry();
-            self.over.insert(end, Siblings::new(lists));
+            let (end, samples) = first.remove_entry();
+            self.over.insert(end, Siblings::new(samples.iter().map(Sample::siblings)));
         }
     }
 
@@ -196,5 +274,25 @@ impl Whiles {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_keys_the_same_ones_are_kept_in_any_order() {
+        let sibling = |hash: u64| Sibling { rows: 60.0, mean: hash as f64, least: 0.0, greatest: 1e9 };
+        let sampled = |hashes: &mut dyn Iterator<Item = u64>| {
+            let mut sample = Sample::default();
+            hashes.for_each(|hash| sample.push(hash, sibling(hash)));
+            sample.siblings()
+        };
+        let all = 3 * SAMPLE as u64;
+        let rising = sampled(&mut (0..all));
+        assert_eq!(rising.len(), SAMPLE);
+        assert_eq!(rising, sampled(&mut (0..all).rev()));
+        assert_eq!(rising, sampled(&mut (0..all).map(|number| number * 7919 % all)));
     }
 }

@@ -10,15 +10,10 @@ use thalweg_operators::keyed::KeyedRows;
 use thalweg_operators::rows::TIME;
 use thalweg_operators::series::{SiblingsConfig, siblings, stage};
 use thalweg_operators::window::{WindowCounters, WindowJob};
-use thalweg_series::detect::{DetectorConfig, Method};
 
 use super::columns::Arrangement;
 use super::{Dataflow, evaluate, filtered};
 use crate::plan::{NamedExpr, PlannedSeries, PlannedStep};
-
-/// How many rows make a while; and how long one is where it is not known how far rows are apart.
-const ROWS: i64 = 60;
-const HOUR_US: i64 = 3_600_000_000;
 
 /// The stage's name behind the step's.
 const SIBLINGS: &str = "siblings";
@@ -29,13 +24,10 @@ impl<'scope> Dataflow<'_, 'scope> {
         &self,
         step: &PlannedStep,
         planned: &PlannedSeries,
-        config: &DetectorConfig,
         (rows, arranged): (&BatchStream<'scope>, &Arrangement),
         reports: &Reports<'scope>,
     ) -> Option<BatchStream<'scope>> {
-        if config.method != Method::Auto || planned.keys.is_empty() {
-            return None;
-        }
+        let while_us = planned.siblings_while_us()?;
         let name = stage(&step.name, SIBLINGS);
         let job = WindowJob {
             sources: self.job.sources.len(),
@@ -49,7 +41,7 @@ impl<'scope> Dataflow<'_, 'scope> {
             name,
             keys: planned.keys.iter().map(NamedExpr::field).collect(),
             inputs: planned.inputs.len(),
-            while_us: config.interval_us.map_or(HOUR_US, |interval_us| interval_us.saturating_mul(ROWS)),
+            while_us,
         };
         let (step, filter) = (step.name.clone(), step.filter.clone());
         let (keys, inputs, arranged) = (planned.keys.clone(), planned.inputs.clone(), arranged.clone());

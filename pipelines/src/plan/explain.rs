@@ -260,6 +260,12 @@ fn series_details(series: &PlannedSeries, details: &mut Vec<(String, String)>) {
             let per = duration(config.false_alarms_per_us);
             detail("alarms", format!("{} false in {per} of a series", config.false_alarms));
             detail("settle", duration(config.settle_us));
+            if let Some(while_us) = series.siblings_while_us() {
+                detail(
+                    "siblings",
+                    format!("tell new series how values scatter, every {}", duration(while_us)),
+                );
+            }
             if let Some(network) = &series.network {
                 detail("model", format!("{}, of {} rows", network.file.version, network.windows.rows));
                 if let Some(shadow) = &network.shadow {

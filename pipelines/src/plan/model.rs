@@ -15,7 +15,7 @@ use thalweg_operators::series::{ConvergeModel, DetectModel, ForecastModel, Serie
 pub use thalweg_operators::source::MetadataColumn;
 use thalweg_schemas::{Format, Schema};
 use thalweg_series::converge::{Converger, ConvergerConfig};
-use thalweg_series::detect::{ConfigError, Detector, DetectorConfig};
+use thalweg_series::detect::{ConfigError, Detector, DetectorConfig, Method};
 use thalweg_series::forecast::{Forecaster, ForecasterConfig};
 use thalweg_series::stream::{Windower, WindowerConfig};
 
@@ -256,6 +256,17 @@ impl PlannedSeries {
     /// The names of the model's inputs.
     pub fn input_names(&self) -> Vec<String> {
         self.inputs.iter().map(|input| input.name.clone()).collect()
+    }
+
+    /// How long a while is in which siblings show something to the series that begin after it, microseconds: sixty rows, or an hour where it is not
+    /// known how far rows are apart. `None`: the model does not go by siblings, or there are none.
+    pub fn siblings_while_us(&self) -> Option<i64> {
+        const ROWS: i64 = 60;
+        const HOUR_US: i64 = 3_600_000_000;
+        let SeriesModelKind::Detect(config) = &self.model else { return None };
+        let goes_by_them = config.method == Method::Auto && !self.keys.is_empty();
+        goes_by_them
+            .then(|| config.interval_us.map_or(HOUR_US, |interval_us| interval_us.saturating_mul(ROWS)))
     }
 }
 

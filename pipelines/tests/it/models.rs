@@ -16,7 +16,7 @@ pub(crate) const NOON_MS: i64 = 1_772_452_800_000;
 const SECONDS: i64 = 4 * 3600;
 const TABLES: [&str; 5] = ["watched", "raw", "ahead", "outlook", "alarms"];
 
-const PIPELINE: &str = r#"
+pub(crate) const PIPELINE: &str = r#"
 pipeline: models
 schemas:
   call:
@@ -81,7 +81,7 @@ const NEWCOMERS_AT: i64 = 7_830;
 const NEWCOMERS_WELL: i64 = 7 * 30;
 
 /// The same, and calls to some models more, which begin after two hours and soon are slow.
-fn write_calls_and_newcomers(folder: &Path, newcomers: i64) {
+pub(crate) fn write_calls_and_newcomers(folder: &Path, newcomers: i64) {
     let mut random = Random(11);
     let mut writer = ArchiveWriter::new(folder.join("calls"), ArchiveOptions::default()).expect("a folder");
     let mut offsets = [0; 3];
@@ -122,7 +122,7 @@ pub(crate) fn options(output: &Path, workers: usize, rows_max: usize) -> RunOpti
     RunOptions { limits, ..RunOptions::new(workers, output) }
 }
 
-fn assert_same_outputs(what: &str, left: &Path, right: &Path) {
+pub(crate) fn assert_same_outputs(what: &str, left: &Path, right: &Path) {
     for table in TABLES {
         let left = rows(left, table);
         assert!(!left.is_empty(), "{table} is empty");

@@ -24,6 +24,7 @@ use thalweg_engine::tick::TickLimits;
 use thalweg_operators::source::archive::{ArchiveOptions, ArchiveWriter};
 
 use crate::kafka::{broker, new_topic};
+use crate::models;
 use crate::patience::{PATIENCE, holds_within, wait_until};
 use crate::support::{Random, assert_same_rows, job, plan, published, rows};
 
@@ -48,6 +49,24 @@ struct Assignment {
     busy_rows: Option<u64>,
     /// Whether it ends without warning when it has read a row.
     dies: bool,
+}
+
+impl Assignment {
+    /// Of each process that runs a pipeline over the archives in this folder, with one worker.
+    fn new(pipeline: &str, folder: &Path) -> Assignment {
+        Assignment {
+            pipeline: pipeline.to_owned(),
+            archives: folder.to_owned(),
+            output: folder.join("output"),
+            notes: folder.join("notes"),
+            rows_max: 1_000,
+            workers: 1,
+            process: 0,
+            addresses: Vec::new(),
+            busy_rows: None,
+            dies: false,
+        }
+    }
 }
 
 // No test by itself: what the tests below run, as processes of their own.
@@ -257,16 +276,10 @@ fn two_processes_write_the_rows_that_one_worker_writes() {
         let output = folder.path().join(format!("output-{workers}"));
         let processes = Processes::start(
             &Assignment {
-                pipeline: WINDOWS.to_owned(),
-                archives: folder.path().to_owned(),
                 output: output.clone(),
                 notes: folder.path().join(format!("notes-{workers}")),
-                rows_max: 1_000,
                 workers,
-                process: 0,
-                addresses: Vec::new(),
-                busy_rows: None,
-                dies: false,
+                ..Assignment::new(WINDOWS, folder.path())
             },
             2,
             None,
@@ -295,6 +308,17 @@ fn two_processes_write_the_rows_that_one_worker_writes() {
             assert!((1..sink.rows).contains(&of_other) || sink.name == "trend", "{name}: {of_other}");
         }
     }
+}
+
+#[test]
+fn two_processes_judge_keys_by_their_siblings_as_one_worker_does() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    models::write_calls_and_newcomers(folder.path(), 6);
+    let alone = folder.path().join("alone");
+    job(&plan(models::PIPELINE, folder.path()), &models::options(&alone, 1, 65_536));
+    let each = Assignment { workers: 2, ..Assignment::new(models::PIPELINE, folder.path()) };
+    assert_eq!(Processes::start(&each, 2, None).summaries().len(), 2);
+    models::assert_same_outputs("two processes", &alone, &each.output);
 }
 
 const BUSY_AND_IDLE: &str = r#"
@@ -328,16 +352,12 @@ fn an_idle_process_does_not_hold_up_a_busy_one() {
     writer.finish().expect("the archive");
     let mut processes = Processes::start(
         &Assignment {
-            pipeline: BUSY_AND_IDLE.replace("IDLE", &idle).replace("BROKERS", brokers),
-            archives: folder.path().to_owned(),
-            output: folder.path().join("output"),
-            notes: folder.path().join("notes"),
             rows_max: 100,
-            workers: 1,
-            process: 0,
-            addresses: Vec::new(),
             busy_rows: Some(records.unsigned_abs()),
-            dies: false,
+            ..Assignment::new(
+                &BUSY_AND_IDLE.replace("IDLE", &idle).replace("BROKERS", brokers),
+                folder.path(),
+            )
         },
         2,
         None,
@@ -357,18 +377,7 @@ fn a_job_that_loses_a_process_ends() {
     write_archive(folder.path(), "others", 4, 5_000);
     let output = folder.path().join("output");
     let mut processes = Processes::start(
-        &Assignment {
-            pipeline: WINDOWS.to_owned(),
-            archives: folder.path().to_owned(),
-            output: output.clone(),
-            notes: folder.path().join("notes"),
-            rows_max: 1,
-            workers: 2,
-            process: 0,
-            addresses: Vec::new(),
-            busy_rows: None,
-            dies: false,
-        },
+        &Assignment { rows_max: 1, workers: 2, ..Assignment::new(WINDOWS, folder.path()) },
         2,
         Some(1),
     );
