@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::reader::{Entry, Reader};
 use super::units::check_name;
-use super::yaml::{Kind, Node};
-use super::{ColumnSpec, Spanned};
+use super::yaml::{Kind, Node, joined};
+use super::{ColumnSpec, Span, Spanned};
 
 /// Named things in the order of the file; each knows its own name.
 #[derive(Debug, Clone)]
@@ -193,6 +193,18 @@ fn brackets_left_open(text: &str) -> isize {
 
 /// A column by its name.
 fn plain(reader: &mut Reader, node: &Node, path: &str, columns: &mut Vec<ColumnSpec>) {
+    if let Kind::Scalar(text, ScalarStyle::Plain) = &node.kind
+        && let Some((name, sql)) = joined(text)
+    {
+        let hint = format!("write braces, and a space behind the colon: {{ {name}: {sql} }}");
+        reader.problem(node.at, path, format!("\"{text}\" is one word"), Some(hint));
+        let (before, length) = (name.chars().count(), sql.chars().count());
+        let at = Span { column: node.at.column + before + 1, length, ..node.at };
+        let sql = Some(Spanned::new(sql.to_owned(), at));
+        let name = Spanned::new(name.to_owned(), Span { length: before, ..node.at });
+        add(reader, ColumnSpec { path: path.to_owned(), name, sql, is_broken: false }, columns);
+        return;
+    }
     match reader.text(node, path, "a column's name, or { name: expression }") {
         Some(name) => {
             let column = ColumnSpec { path: path.to_owned(), name, sql: None, is_broken: false };

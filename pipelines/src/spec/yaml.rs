@@ -24,6 +24,7 @@ mod slips;
 mod tabs;
 
 pub(super) use self::recover::read;
+pub(super) use self::slips::joined;
 
 /// How deep mappings and sequences may be nested.
 const DEPTH_MAX: usize = 32;
@@ -222,7 +223,7 @@ pub(super) fn part(node: &mut Node, path: &str, source: &SourceText, problems: &
                 let below =
                     |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 let Kind::Scalar(written, style) = &key.kind else { continue };
-                let joined = slips::joined(written).filter(|_| *style == ScalarStyle::Plain);
+                let joined = joined(written).filter(|_| *style == ScalarStyle::Plain);
                 // `by:[a]` is one word too, and holds what belongs to its value.
                 let is_cut = |text: &str| text.starts_with(['{', '[']);
                 match joined.filter(|(_, text)| matches!(value.kind, Kind::Null) || is_cut(text)) {

@@ -188,7 +188,7 @@ fn no_colon(lines: &Lines, head: usize) -> Option<Slip> {
 }
 
 /// A name and a value that only a colon parts, where a space is missing behind it.
-pub(super) fn joined(text: &str) -> Option<(&str, &str)> {
+pub(in crate::spec) fn joined(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once(':')?;
     let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.is_empty();
     // `a::b` and `http://a` are something else.
