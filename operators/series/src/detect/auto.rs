@@ -280,7 +280,10 @@ impl AutoInput {
         reading.usual = usual;
         reading.factor = factor;
         reading.value = value;
-        let season = if self.in_season { factor * usual.unwrap_or(self.season.level()) } else { 0.0 };
+        // A day has its part of the level that these weeks add, too.
+        let added = if self.rows == 0.0 { 0.0 } else { self.level };
+        let of_day = move |profile: f64| factor * profile + (factor - 1.0) * added;
+        let season = if self.in_season { of_day(usual.unwrap_or(self.season.level())) } else { 0.0 };
         let y = value - season;
         if self.rows == 0.0 {
             self.begin_anew(y);
@@ -324,7 +327,7 @@ impl AutoInput {
         {
             let off = self.means[0] - self.level;
             let lies_at = |other: f64| (off + season - other).abs() < 0.5 * off.abs();
-            reading.unseasonal = lies_at(factor * self.season.level()) || factor != 1.0 && lies_at(usual);
+            reading.unseasonal = lies_at(of_day(self.season.level())) || factor != 1.0 && lies_at(usual);
         }
 
         let told = self.told();

@@ -35,7 +35,8 @@ const TESTED_DAYS: f64 = 2.0;
 pub(crate) struct Week {
     /// What part of the profile the days of the last two weeks had, the latest first, by the day's number; 0: not known.
     parts: [[f32; DAYS]; 2],
-    /// What follows from them.
+    /// What follows from them: what most days of the last week had, and how the others differ from it.
+    most: f64,
     factors: [f64; DAYS],
     /// The day that is on, and what of it was seen: sums of values and of the profile, and rows.
     day: u8,
@@ -54,6 +55,7 @@ impl Week {
     pub fn new() -> Self {
         Week {
             parts: [[0.0; DAYS]; 2],
+            most: 1.0,
             factors: [1.0; DAYS],
             day: u8::MAX,
             values: 0.0,
@@ -65,7 +67,7 @@ impl Week {
         }
     }
 
-    /// What the profile is to be multiplied by.
+    /// By how much what is usual, the level of these weeks with it, is to be multiplied.
     pub fn factor(&self, phase: Phase) -> f64 {
         match phase.day {
             Some(day) if self.is_on => self.factors[usize::from(day)],
@@ -89,7 +91,8 @@ impl Week {
             return false;
         }
         let step = gain(f64::from(self.tests), DAYS as f64 * rows_a_day);
-        let foretold = [self.factors[usize::from(day)] * usual, usual];
+        let of_most = self.most * usual;
+        let foretold = [self.factors[usize::from(day)] * of_most, of_most];
         for (error, foretold) in self.errors.iter_mut().zip(foretold) {
             let off = value - foretold;
             *error += step * (off * off - *error);
@@ -119,6 +122,7 @@ impl Week {
             let known = &parts[parts.partition_point(|part| *part == 0.0)..];
             known.get(known.len() / 2).map_or(1.0, |part| f64::from(*part))
         });
+        self.most = medians[0];
         for (day, factor) in self.factors.iter_mut().enumerate() {
             let [latest, before] = [0, 1].map(|week| f64::from(self.parts[week][day]) / medians[week] - 1.0);
             let is_known = self.parts[1][day] != 0.0;

@@ -141,7 +141,7 @@ impl AutoInput {
         // The profile is of all days. One of which nothing is left teaches nothing.
         let factor = reading.factor;
         if factor > FACTOR_MIN {
-            let (value, trusted) = ((reading.value - level) / factor, trusted / factor);
+            let (value, trusted) = (reading.value / factor - level, trusted / factor);
             self.season.learn(phase, value, trusted, weight * (factor * factor).min(1.0));
         }
         self.season_rows += 1.0;

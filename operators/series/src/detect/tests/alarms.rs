@@ -49,6 +49,21 @@ fn weekends_raise_no_alarms_once_there_were_two() {
 }
 
 #[test]
+fn weekends_stay_known_where_traffic_doubles() {
+    const WEEK: usize = 7 * 1440;
+    let mut alarms = 0;
+    for seed in 0..3 {
+        let kind = Kind::Season { noise: Noise::Gaussian, weekly: true };
+        let mut series = Recipe { kind, rows: 6 * WEEK, interval_us: MINUTE_US, seed }.generate();
+        series.values[3 * WEEK + 2 * 1440..].iter_mut().for_each(|value| *value *= 2.0);
+        let events = anomalies(&series);
+        alarms += events.windows(2).skip(4 * WEEK).filter(|pair| !pair[0] && pair[1]).count();
+    }
+    let a_day = alarms as f64 / (3.0 * 14.0);
+    assert!(a_day < 2.0, "{a_day} a day");
+}
+
+#[test]
 fn incidents_are_found_soon() {
     let (mut all, mut found) = (0, 0);
     for noise in Noise::ALL {
