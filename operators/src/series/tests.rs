@@ -148,16 +148,17 @@ fn rows_that_waited_are_taken_back_under_the_columns_of_now() {
     assert_eq!((judged.num_rows(), judged.column(0).null_count()), (2, 2));
 }
 
-/// What a key has shown in the while that ends then: its count, mean, least and greatest.
+/// What a key has shown in the while that ends then: its count, mean (its key, too), least and greatest.
 fn told(rows: &[(i64, i64, f64, f64, f64)]) -> RecordBatch {
     let numbers = |of: fn(&(i64, i64, f64, f64, f64)) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter_values(rows.iter().map(of)))
     };
     let ends = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0));
     let counts = Int64Array::from_iter_values(rows.iter().map(|row| row.1));
-    let hashes = UInt64Array::from(vec![0; rows.len()]);
+    let keys = UInt64Array::from_iter_values(rows.iter().map(|row| row.2 as u64));
     RecordBatch::try_from_iter([
-        ("hash", Arc::new(hashes) as ArrayRef),
+        ("hash", Arc::new(UInt64Array::from(vec![0; rows.len()])) as ArrayRef),
+        ("key_hash", Arc::new(keys)),
         ("window_end", Arc::new(ends.with_timezone(TIME_ZONE)) as ArrayRef),
         ("count", Arc::new(counts)),
         ("mean", numbers(|row| row.2)),
